@@ -76,10 +76,12 @@ impl Counts {
     /// What is wrong with a list of the share's recipients that lacks live rows; `None`: nothing. Where only counts of rows
     /// that ended are old, the list is as long as they say, since such rows stay in it.
     pub fn contradict(&self, share: &ShareId, listed: &[Recipient]) -> Option<Error> {
-        let (all, ended) = (listed.len(), listed.iter().filter(|row| row.association_status.is_ended()).count());
-        let (shown, counted) = ((all - ended) as u64, self.associating + self.associated);
-        let is_short = shown < counted && (all as u64) < counted + self.disassociating + self.disassociated;
-        is_short.then(|| {
+        let counted = self.associating + self.associated;
+        if listed.len() as u64 >= counted + self.disassociating + self.disassociated {
+            return None;
+        }
+        let shown = listed.iter().filter(|row| !row.association_status.is_ended()).count() as u64;
+        (shown < counted).then(|| {
             let cause = format!(
                 "the list of recipients of share {share} shows {shown} that receive it, but Cloudflare counts {counted}"
             );

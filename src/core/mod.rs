@@ -23,5 +23,6 @@ pub mod row_key;
 pub mod row_step;
 pub mod shard;
 pub mod share_step;
+pub mod sorted;
 pub mod sweep_interval;
 pub mod time;

@@ -86,8 +86,7 @@ impl Others {
         if let Some((owner, row)) = owner.zip(row) {
             let others = shares.iter().map(|share| Name::of(share.as_ref())).filter(|share| *share != own);
             let names: Vec<Name> = std::iter::once(own.clone()).chain(others).collect();
-            same_row.extend(names.iter().flat_map(|share| declare::siblings(index, share, owner)));
-            same_row.retain(|sibling| sibling.row == *row);
+            same_row.extend(names.iter().flat_map(|share| declare::siblings_of_row(index, share, owner, row)));
         }
         Others { same_row, shares }
     }

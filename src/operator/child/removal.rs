@@ -18,7 +18,7 @@ use crate::operator::delays;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::declare::{self, Sibling};
+use crate::operator::rows::declare;
 use crate::operator::rows::facts::RowPlan;
 use crate::operator::rows::inventory::Entry;
 use crate::operator::share::{bulk, desired, losses, removals};
@@ -125,9 +125,8 @@ async fn is_declared_elsewhere<C: Child>(child: &ChildPass<C>) -> Result<bool, S
             }
             Err(error) => return Err(error.into()),
         }
-        let siblings = declare::siblings(&context.cluster.index, share, owner);
-        let is_other = |s: &&Sibling| s.key != child.pass.key && s.row == child.key && !s.child.is_deleting();
-        if siblings.iter().any(|sibling| is_other(&sibling)) {
+        let siblings = declare::siblings_of_row(&context.cluster.index, share, owner, &child.key);
+        if siblings.iter().any(|sibling| sibling.key != child.pass.key && !sibling.child.is_deleting()) {
             return Ok(true);
         }
     }

@@ -245,7 +245,7 @@ impl<'a> Look<'a> {
     fn row(&self, key: &RowKey) -> Row {
         let label = self.desired.all.get(key).and_then(|declaration| declaration.label.clone());
         let label = label.or_else(|| {
-            let sibling = self.desired.siblings.iter().find(|sibling| sibling.row == *key);
+            let sibling = self.desired.siblings_of(key).first();
             sibling.and_then(|sibling| sibling.child.label())
         });
         Row { key: key.clone(), label }

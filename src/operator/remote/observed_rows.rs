@@ -1,10 +1,14 @@
 //! How one row of a share stands, as far as the share was read.
 
+use std::cmp::Ordering;
+
 use super::observed_share::ObservedShare;
 use crate::cloudflare::{AssociationStatus, ExcludedRecipient, Recipient, ResourceStatus, ShareResource};
-use crate::core::id::{AccountId, RecipientId, ShareResourceId};
+use crate::core::id::{AccountId, RecipientId, ShareResourceId, SourceId};
+use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Observed;
+use crate::core::sorted::Ordered;
 use crate::core::time::At;
 
 /// A row that can be removed.
@@ -15,12 +19,43 @@ pub enum RowId {
     Resource(ShareResourceId),
 }
 
+/// Of several rows of an account, the one that tells how it stands comes first.
+impl Ordered for Recipient {
+    fn order(&self, other: &Self) -> Ordering {
+        let rank = |row: &Recipient| (row.association_status.rank(), row.created);
+        let order = self.account_id.cmp(&other.account_id).then_with(|| rank(self).cmp(&rank(other)));
+        order.then_with(|| self.id.cmp(&other.id))
+    }
+}
+
+/// Of several rows of a resource, the live one comes first.
+impl Ordered for ShareResource {
+    fn order(&self, other: &Self) -> Ordering {
+        let rank = |row: &ShareResource| match row.status {
+            ResourceStatus::Active | ResourceStatus::Other(_) => 0,
+            ResourceStatus::Deleting => 1,
+            ResourceStatus::Deleted => 2,
+        };
+        let order =
+            names(self).cmp(&names(other)).then_with(|| (rank(self), self.created).cmp(&(rank(other), other.created)));
+        order.then_with(|| self.id.cmp(&other.id))
+    }
+}
+
+/// What identifies a resource.
+fn names(row: &ShareResource) -> (&Interned, &SourceId, &AccountId) {
+    (&row.resource_type, &row.resource_id, &row.resource_account_id)
+}
+
 impl ObservedShare {
     /// The live row of an account, or else the one that is on its way out.
     pub fn recipient(&self, account: &AccountId) -> Option<&Recipient> {
-        let rows = &self.recipients.as_ref()?.rows;
-        let own = rows.iter().filter(|row| row.account_id == *account);
-        own.min_by_key(|row| (row.association_status.rank(), row.created))
+        self.recipients_of(account).first()
+    }
+
+    fn recipients_of(&self, account: &AccountId) -> &[Recipient] {
+        let recipients = self.recipients.as_ref();
+        recipients.map_or(&[], |recipients| recipients.rows.at(|row| row.account_id.cmp(account)))
     }
 
     pub fn excluded(&self, account: &AccountId) -> Option<&ExcludedRecipient> {
@@ -28,32 +63,29 @@ impl ObservedShare {
     }
 
     pub fn resource(&self, key: &RowKey) -> Option<&ShareResource> {
-        let rank = |row: &ShareResource| match row.status {
-            ResourceStatus::Active | ResourceStatus::Other(_) => 0,
-            ResourceStatus::Deleting => 1,
-            ResourceStatus::Deleted => 2,
-        };
-        let rows = self.resources.as_ref()?;
-        rows.iter().filter(|row| resource_key(row) == *key).min_by_key(|row| (rank(row), row.created))
+        self.resources_of(key).first()
+    }
+
+    fn resources_of(&self, key: &RowKey) -> &[ShareResource] {
+        let (RowKey::Resource { kind, id, account }, Some(rows)) = (key, &self.resources) else { return &[] };
+        rows.at(|row| names(row).cmp(&(kind, id, account)))
     }
 
     /// The row by which the share has a resource as one of another account than this key says. An id names one resource, so it
     /// cannot be added while that row exists.
     pub fn under_another_account(&self, key: &RowKey) -> Option<&ShareResource> {
         let RowKey::Resource { kind, id, account } = key else { return None };
-        let is_same = |row: &&ShareResource| row.resource_type == *kind && row.resource_id == *id;
-        let is_there = |row: &&ShareResource| resource_seen(Some(row), false) != Observed::Absent;
-        let mut rows: Vec<_> = self.resources.iter().flatten().filter(is_same).filter(is_there).collect();
-        rows.sort_by_key(|row| row.status == ResourceStatus::Deleting);
-        rows.first().copied().filter(|_| rows.iter().all(|row| row.resource_account_id != *account))
+        let rows = self.resources.as_ref()?.at(|row| (&row.resource_type, &row.resource_id).cmp(&(kind, id)));
+        let there = || rows.iter().filter(|row| resource_seen(Some(row), false) != Observed::Absent);
+        let other = there().min_by_key(|row| row.status == ResourceStatus::Deleting);
+        other.filter(|_| there().all(|row| row.resource_account_id != *account))
     }
 
     /// All rows of a key that receive, exclude or share now: by which it is removed. There may be several.
     pub fn live_rows(&self, key: &RowKey) -> Vec<RowId> {
         match key {
             RowKey::Recipient(account) => {
-                let rows = self.recipients.iter().flat_map(|recipients| &recipients.rows);
-                let live = rows.filter(|row| row.account_id == *account && !row.association_status.is_ended());
+                let live = self.recipients_of(account).iter().filter(|row| !row.association_status.is_ended());
                 live.map(|row| RowId::Recipient(row.id.clone())).collect()
             }
             RowKey::Excluded(account) => {
@@ -61,10 +93,9 @@ impl ObservedShare {
                 rows.filter(|row| row.account_id == *account).map(|row| RowId::Excluded(row.id.clone())).collect()
             }
             RowKey::Resource { .. } => {
-                let live = |row: &&ShareResource| {
-                    resource_key(row) == *key && matches!(resource_seen(Some(row), false), Observed::Live { .. })
-                };
-                self.resources.iter().flatten().filter(live).map(|row| RowId::Resource(row.id.clone())).collect()
+                let is_live = |row: &&ShareResource| matches!(resource_seen(Some(row), false), Observed::Live { .. });
+                let live = self.resources_of(key).iter().filter(is_live);
+                live.map(|row| RowId::Resource(row.id.clone())).collect()
             }
         }
     }

@@ -14,12 +14,13 @@ use crate::cloudflare::{
 use crate::core::id::{RecipientId, ShareResourceId};
 use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
+use crate::core::sorted::{Ordered, Sorted};
 use crate::core::time::At;
 
 #[derive(Debug, Clone)]
 pub struct ObservedShare {
     pub share: Share,
-    pub resources: Option<Vec<ShareResource>>,
+    pub resources: Option<Sorted<ShareResource>>,
     /// When they were read; earlier than the share where the last answer left them out.
     pub(super) resources_read_at: At,
     /// When their own list was last read, if nothing that came after it differs: an answer with the share may lack one.
@@ -51,7 +52,7 @@ struct Answer {
 
 impl ObservedShare {
     pub fn new(mut share: Share, began: At) -> ObservedShare {
-        let resources = share.resources.take();
+        let resources = share.resources.take().map(Sorted::from);
         let counts = share.counts.take();
         let left_at = is_leaving(&share).then_some(began);
         ObservedShare {
@@ -179,7 +180,7 @@ impl ObservedShare {
     pub fn wrote(&mut self, mut share: Share, now: At) {
         self.note_answer(share.id.to_string(), now, true);
         if let Some(resources) = share.resources.take() {
-            (self.resources, self.resources_listed_at) = (Some(resources), At::default());
+            (self.resources, self.resources_listed_at) = (Some(resources.into()), At::default());
             (self.read_at, self.resources_read_at) = (now, now);
         }
         self.share = share;
@@ -216,30 +217,28 @@ impl ObservedShare {
 
     /// Returns whether any row is different now.
     fn read_resources(&mut self, rows: Vec<ShareResource>, began: At, read_lag: Duration) -> bool {
-        let known = self.resources.take();
-        let ours = known.clone().unwrap_or_default();
-        let rows = self.merge(ours, rows, began, read_lag, |row: &ShareResource| Version {
+        let known = self.resources.as_deref().unwrap_or_default();
+        let rows = self.merge(known, rows, began, read_lag, |row: &ShareResource| Version {
             id: row.id.to_string(),
             modified: row.modified,
             leaves: matches!(row.status, ResourceStatus::Deleting | ResourceStatus::Deleted),
         });
-        let moved = known.is_some_and(|known| !same_rows(&known, &rows));
-        self.resources = Some(rows);
+        let known = self.resources.replace(rows);
         self.resources_read_at = self.resources_read_at.max(began);
-        moved
+        known.is_some() && known != self.resources
     }
 
     /// The list of recipients, complete.
     pub fn read_recipients(&mut self, rows: Vec<Recipient>, began: At, read_lag: Duration) {
-        let (known, reread_for) = self.recipients.take().map(|r| (r.rows, r.reread_for)).unwrap_or_default();
+        let known: &[Recipient] = self.recipients.as_ref().map_or(&[], |recipients| &recipients.rows);
         let rows = self.merge(known, rows, began, read_lag, |row: &Recipient| Version {
             id: row.id.to_string(),
             modified: row.modified,
             leaves: row.association_status.is_ended(),
         });
-        let is_made = self.is_recent(self.share.id.as_str(), began, read_lag);
-        self.recipients =
-            Some(Box::new(Recipients { rows, read_at: began, stale: false, reread_for, may_lag: is_made }));
+        let may_lag = self.is_recent(self.share.id.as_str(), began, read_lag);
+        let reread_for = self.recipients.as_ref().and_then(|recipients| recipients.reread_for);
+        self.recipients = Some(Box::new(Recipients { rows, read_at: began, stale: false, reread_for, may_lag }));
     }
 
     /// What is wrong with the list of recipients while Cloudflare counts more than it shows: what is not in it may be there
@@ -265,19 +264,19 @@ impl ObservedShare {
     }
 
     /// New rows, but for those that our own recent writes know better.
-    fn merge<R: Clone>(
+    fn merge<R: Clone + Ordered>(
         &self,
-        known: Vec<R>,
+        known: &[R],
         rows: Vec<R>,
         began: At,
         read_lag: Duration,
         about: impl Fn(&R) -> Version,
-    ) -> Vec<R> {
+    ) -> Sorted<R> {
         let mut ours: HashMap<String, R> = HashMap::new();
         for row in known {
-            let id = about(&row).id;
+            let id = about(row).id;
             if self.is_recent(&id, began, read_lag) {
-                ours.insert(id, row);
+                ours.insert(id, row.clone());
             }
         }
         let mut merged: Vec<R> = rows
@@ -292,7 +291,7 @@ impl ObservedShare {
             .collect();
         merged.extend(ours.into_values());
         merged.shrink_to_fit();
-        merged
+        merged.into()
     }
 
     /// When its recipients, or its exclusions, were last listed or called for; where they never were, when it was first
@@ -349,8 +348,8 @@ impl ObservedShare {
         let was_there = self.recipients.iter().flat_map(|recipients| &recipients.rows).any(|known| known.id == row.id);
         self.note_answer(row.id.to_string(), now, was_there);
         let recipients = self.recipients.get_or_insert_with(Recipients::unread);
-        recipients.rows.retain(|known| known.id != row.id);
-        recipients.rows.push(row);
+        let id = row.id.clone();
+        recipients.rows.replace(row, |known| known.id == id);
     }
 
     /// As above, for one that our own call removes: it goes, whatever the answer shows of it, if anything.
@@ -404,8 +403,8 @@ impl ObservedShare {
         let was_there = self.resources.iter().flatten().any(|known| known.id == row.id);
         self.note_answer(row.id.to_string(), now, was_there);
         if let Some(resources) = &mut self.resources {
-            resources.retain(|known| known.id != row.id);
-            resources.push(row);
+            let id = row.id.clone();
+            resources.replace(row, |known| known.id == id);
         }
     }
 
@@ -450,11 +449,6 @@ fn lacks_any<'a>(
 ) -> bool {
     let listed: HashSet<&RecipientId> = listed.collect();
     known.any(|id| !listed.contains(id))
-}
-
-/// Whether two lists have the same rows, in whatever order.
-fn same_rows(a: &[ShareResource], b: &[ShareResource]) -> bool {
-    a == b || a.len() == b.len() && a.iter().all(|row| b.contains(row))
 }
 
 fn is_leaving(share: &Share) -> bool {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::cloudflare::{AssociationStatus, Counts, ExcludedRecipient, Recipient};
+use crate::core::sorted::Sorted;
 use crate::core::time::At;
 
 /// Members of an organization that do not get on are read at most once in so long.
@@ -14,7 +15,7 @@ const FAILED_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// The recipients of a share, with their errors.
 #[derive(Debug, Clone)]
 pub struct Recipients {
-    pub rows: Vec<Recipient>,
+    pub rows: Sorted<Recipient>,
     pub read_at: At,
     /// Something moved since: read again.
     pub stale: bool,
@@ -87,7 +88,8 @@ impl Members {
 
 impl Recipients {
     pub fn unread() -> Box<Recipients> {
-        Box::new(Recipients { rows: Vec::new(), read_at: At::default(), stale: true, reread_for: None, may_lag: false })
+        let rows = Vec::new().into();
+        Box::new(Recipients { rows, read_at: At::default(), stale: true, reread_for: None, may_lag: false })
     }
 
     /// Takes note of counts. Whether they are of other rows than these, and not for the second time.

@@ -3,6 +3,7 @@
 //! Entries of the Share itself and child objects mean the same. Where several declare one key, the entry in the
 //! Share wins, then the older object, then the name.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::core::id::AccountId;
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
+use crate::core::sorted::{Ordered, Sorted};
 use crate::operator::cluster::index::Index;
 use crate::operator::kinds;
 use crate::operator::rows::inventory::Entry;
@@ -96,19 +98,32 @@ impl Sibling {
     }
 }
 
-/// All child objects of a share, the winner of each key first, and last those that nobody looks after.
-pub fn siblings(index: &Index, share: &Name, owner: &AccountId) -> Vec<Sibling> {
+/// Of those that declare a row, the winner comes first, and last those that nobody looks after.
+impl Ordered for Sibling {
+    fn order(&self, other: &Self) -> Ordering {
+        (&self.row, self.outside, self.child.seniority()).cmp(&(&other.row, other.outside, other.child.seniority()))
+    }
+}
+
+/// All child objects of a share.
+pub fn siblings(index: &Index, share: &Name, owner: &AccountId) -> Sorted<Sibling> {
+    find(index, share, owner, |_| true)
+}
+
+/// Those that declare one row.
+pub fn siblings_of_row(index: &Index, share: &Name, owner: &AccountId, row: &RowKey) -> Sorted<Sibling> {
+    find(index, share, owner, |child| child.row(owner).is_ok_and(|declared| declared == *row))
+}
+
+fn find(index: &Index, share: &Name, owner: &AccountId, wanted: impl Fn(&dyn ChildObject) -> bool) -> Sorted<Sibling> {
     let known = index.children(share).into_iter().filter_map(|key| index.known_child(&key));
     let late = index.late_children(&share.namespace).filter(|child| child.share() == *share);
     let all = known.map(|child| (child, false)).chain(late.map(|child| (child, true)));
-    let is_in_scope = |child: &dyn ChildObject| index.selector().matches(child.metadata());
     let sibling = |(child, late): (Arc<dyn ChildObject>, bool)| {
-        let is_in_scope = is_in_scope(child.as_ref());
+        let is_in_scope = index.selector().matches(child.metadata());
         Sibling::of(child, owner, is_in_scope, late)
     };
-    let mut all: Vec<Sibling> = all.filter_map(sibling).collect();
-    all.sort_by(|a, b| (a.outside, a.child.seniority()).cmp(&(b.outside, b.child.seniority())));
-    all
+    all.filter(|(child, _)| wanted(child.as_ref())).filter_map(sibling).collect::<Vec<_>>().into()
 }
 
 /// Everything that is declared for a share, each key with the declaration that wins.

@@ -12,6 +12,7 @@ use crate::core::guard::Limit;
 use crate::core::id::{self, AccountId, OrganizationId, ShareId};
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
+use crate::core::sorted::Sorted;
 use crate::operator::cluster::index::Index;
 use crate::operator::kinds;
 use crate::operator::rows::declare::{self, By, Declaration, Sibling};
@@ -22,7 +23,7 @@ pub struct Desired {
     pub name: Option<String>,
     pub organization: Option<OrganizationId>,
     pub inline: BTreeMap<RowKey, Declaration>,
-    pub siblings: Vec<Sibling>,
+    pub siblings: Sorted<Sibling>,
     pub all: BTreeMap<RowKey, Declaration>,
     pub share_id: Option<ShareId>,
     pub adoption: AdoptionPolicy,
@@ -78,6 +79,11 @@ fn removal_limit(share: &Share) -> Result<Limit, String> {
 impl Desired {
     pub fn meta(&self, key: &RowKey) -> ResourceMeta {
         self.all.get(key).map(|declaration| declaration.meta.clone()).unwrap_or_default()
+    }
+
+    /// The objects that declare a row, the winner first.
+    pub fn siblings_of(&self, row: &RowKey) -> &[Sibling] {
+        self.siblings.at(|sibling| sibling.row.cmp(row))
     }
 
     /// The accounts that the manifest excludes.

@@ -41,11 +41,10 @@ impl Snapshot<'_> {
     }
 
     fn lacking_kind(&self) -> Gathered {
-        let payload = self.payload();
-        if self.desired.organization.is_none() && !payload.iter().any(RowKey::is_recipient) {
+        if self.desired.organization.is_none() && !self.carries(RowKey::is_recipient) {
             return self.lacking(Gathered::NoRecipients, RowKey::is_recipient);
         }
-        if !payload.iter().any(RowKey::is_resource) {
+        if !self.carries(RowKey::is_resource) {
             return self.lacking(Gathered::NoResources, RowKey::is_resource);
         }
         Gathered::Complete
@@ -63,17 +62,27 @@ impl Snapshot<'_> {
 
     /// The rows that a create carries: all declared ones whose owner will look after them, but for refused ones.
     pub fn payload(&self) -> Vec<RowKey> {
-        let claimed = |by: &By| match by {
+        self.to_carry(|_| true).cloned().collect()
+    }
+
+    /// Whether any of them is of this kind.
+    fn carries(&self, is_of_kind: fn(&RowKey) -> bool) -> bool {
+        self.to_carry(is_of_kind).next().is_some()
+    }
+
+    fn to_carry(&self, wanted: fn(&RowKey) -> bool) -> impl Iterator<Item = &RowKey> {
+        let claimed = |key: &RowKey, by: &By| match by {
             By::Share => true,
-            By::Child(key) => self.desired.siblings.iter().any(|sibling| {
+            By::Child(child) => self.desired.siblings_of(key).iter().any(|sibling| {
                 let claimed = sibling.child.has_claimed() || !self.viewer.children_claim;
-                sibling.key == *key && claimed && !sibling.child.is_suspended()
+                sibling.key == *child && claimed && !sibling.child.is_suspended()
             }),
         };
-        let rows = self.desired.all.iter().filter(|(_, declaration)| claimed(&declaration.by)).map(|(key, _)| key);
         // Every member of an organization receives its share: no account is named in addition.
-        let sendable = |key: &&RowKey| self.desired.organization.is_none() || !key.is_recipient();
-        rows.filter(sendable).filter(|key| !self.is_refused(key)).cloned().collect()
+        let sendable = |key: &RowKey| self.desired.organization.is_none() || !key.is_recipient();
+        let rows = self.desired.all.iter().filter(move |(key, _)| wanted(key) && sendable(key));
+        let rows = rows.filter(move |(key, declaration)| claimed(key, &declaration.by) && !self.is_refused(key));
+        rows.map(|(key, _)| key)
     }
 
     /// When a create may be tried again, if not now.
@@ -89,9 +98,8 @@ impl Snapshot<'_> {
             return Some(refused.until);
         }
         // Every declared recipient, or resource, was refused: wait for the first that may be tried again.
-        let payload = self.payload();
-        let recipients = self.desired.organization.is_some() || payload.iter().any(RowKey::is_recipient);
-        if recipients && payload.iter().any(RowKey::is_resource) {
+        let recipients = self.desired.organization.is_some() || self.carries(RowKey::is_recipient);
+        if recipients && self.carries(RowKey::is_resource) {
             return None;
         }
         self.memory.tries.refused.values().map(|refused| refused.until).filter(|until| *until > now).min()

@@ -84,7 +84,7 @@ impl PlanInput<'_> {
         // A child that is being deleted removes its row itself, unless it was refused because it is the last one. One that
         // is out of scope, or late, still exists.
         let looks_after = |s: &Sibling| s.outside || !(s.child.is_deleting() && s.child.is_last());
-        let looked_after = self.desired.siblings.iter().any(|s| s.row == *key && looks_after(s));
+        let looked_after = self.desired.siblings_of(key).iter().any(looks_after);
         if looked_after { Declared::Elsewhere } else { Declared::Nowhere }
     }
 
@@ -97,7 +97,7 @@ impl PlanInput<'_> {
                 && s.entry.as_ref().is_some_and(knows)
                 && id::same_or_none(s.child.share_id(), self.share_id)
         };
-        self.desired.siblings.iter().any(|s| s.row == *key && takes(s))
+        self.desired.siblings_of(key).iter().any(takes)
     }
 }
 
@@ -140,12 +140,68 @@ pub fn not_backing_off(
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use serde_json::json;
 
     use super::*;
+    use crate::api::{FINALIZER, ShareRecipient};
+    use crate::core::share_step::{Gathered, Situation};
     use crate::core::time::At;
     use crate::operator::rows::inventory;
-    use crate::operator::share::samples::{self, ID, OWNER};
+    use crate::operator::rows::row_state::row_state;
+    use crate::operator::share::losses;
+    use crate::operator::share::samples::{self, ID, NOW, OWNER, UID};
+
+    /// So many objects of one share, each of which has its row in its record.
+    fn recipients(count: u32) -> Vec<ShareRecipient> {
+        let recipient = |n| {
+            let mut object = samples::recipient(json!({"boundUID": UID, "shareID": ID, "confirmed": true}));
+            object.metadata.name = Some(format!("recipient-{n}"));
+            object.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+            object.spec.account_id = format!("{n:032x}").as_str().into();
+            object
+        };
+        (0..count).map(recipient).collect()
+    }
+
+    #[test]
+    fn the_time_for_a_share_grows_no_faster_than_the_number_of_its_objects() {
+        let count = 20_000;
+        let (share, objects) = (samples::share(json!({"recipients": []}), samples::bound()), recipients(count));
+        let index = samples::index(vec![share.clone()], objects.clone());
+        let (desired, status) = (samples::desired(&share, &index), samples::status(&share));
+        let listed: Vec<serde_json::Value> = (0..count / 2)
+            .map(|n| json!({"id": format!("r{n}"), "account_id": format!("{n:032x}"), "association_status": "associated"}))
+            .collect();
+        let mut seen = ObservedShare::new(samples::remote(ID, json!({"associated_recipient_count": count / 2})), At(0));
+        seen.read_recipients(serde_json::from_value(json!(listed)).expect("recipients"), At(0), Duration::ZERO);
+        let world = samples::world(json!({}), Vec::new()).with(|world| {
+            world.share.spec.recipients = Some(Vec::new());
+            world.recipients = objects;
+        });
+        let settings = Settings::default();
+        let input = PlanInput {
+            desired: &desired,
+            share_id: Some(ID),
+            entries: &inventory::entries(&status.inventory),
+            settings: &settings,
+            observing: false,
+            known: None,
+        };
+
+        let start = Instant::now();
+        let plan = input.plan(&seen);
+        let in_place = desired.all.keys().filter(|key| row_state(key, &seen, None).is_in_place()).count();
+        let losing = losses::losing(&share, &desired, &status, &seen, &settings, NOW, NOW);
+        let situation = world.facts().situation;
+        // Where each object is compared with each other one, every one of these takes a minute or more.
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+        assert_eq!(plan.of(|step| step == Step::Keep || step == Step::Confirm).len(), 1 + count as usize / 2);
+        assert_eq!(in_place, 1 + count as usize / 2);
+        assert!(losing.is_nothing());
+        assert!(matches!(situation, Situation::Unbound { gathered: Gathered::Complete, .. }), "{situation:?}");
+    }
 
     #[test]
     fn a_declared_resource_is_not_pruned_though_cloudflare_writes_its_id_without_dashes() {

@@ -81,7 +81,7 @@ impl SharePass {
     /// The object that declares the row, if it is not the Share itself.
     pub fn declaring(&self, key: &RowKey) -> Option<&Sibling> {
         let Some(By::Child(child)) = self.desired.all.get(key).map(|declaration| &declaration.by) else { return None };
-        self.desired.siblings.iter().find(|sibling| sibling.key == *child)
+        self.desired.siblings_of(key).iter().find(|sibling| sibling.key == *child)
     }
 
     /// The label that the manifest gives a row.
