@@ -48,7 +48,7 @@ pub async fn run<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verdict>, 
         return Ok(Some(status::report_just_made(child, &seen)));
     }
     // Noted before anything is read: a read that fails or has to wait ends the pass, and the next one still owes it.
-    let owes_retry = may_write && child.pass.owes_retry(requested);
+    let owes_retry = may_write && child.pass.note_retry_request(requested);
     refresh(child, &seen, requested).await?;
     let wait = if owes_retry { retry_failed(child).await? } else { None };
     for _ in 0..MAX_ROUNDS {

@@ -16,8 +16,8 @@ use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::remote::call_log::CallLog;
 
-/// So many looks that showed nothing are kept of a credential: together they last longer than a read may lag behind.
-const MAX_EMPTY_LOOKS: usize = 16;
+/// So many looks for an announced create are kept of a credential: together they last longer than a read may lag behind.
+const MAX_LOOKS_BACK: usize = 16;
 /// So many announcements are remembered that could not be written: at most one of them stands in the status.
 const MAX_UNSENT: usize = 4;
 
@@ -45,8 +45,8 @@ pub struct Memory {
     pub unsent_creates: Vec<UnsentCreate>,
     /// The same of the last call that replaces all recipients: when it was announced.
     pub unsent_list: Option<At>,
-    /// When complete looks for an announced create showed nothing, and with which credential.
-    pub empty_looks: Vec<(Fingerprint, At)>,
+    /// When complete looks for an announced create began, whatever they showed, and with which credential.
+    pub looks_back: Vec<(Fingerprint, At)>,
     /// When the last create was refused: what was looked at before says nothing of the next one.
     pub create_refused_at: Option<At>,
     /// The announced create was answered with a conflict.
@@ -384,15 +384,15 @@ impl Memory {
         (self.unserved, self.tries.unserved) = (None, 0);
     }
 
-    /// A complete look for an announced create showed nothing. While a person is awaited there is no end of them, and the newest
-    /// tell all.
-    pub fn note_empty_look(&mut self, with: Fingerprint, began: At) {
-        self.empty_looks.push((with, began));
+    /// A complete look for an announced create has ended. While a person is awaited there is no end of them, and the newest tell
+    /// all.
+    pub fn note_look_back(&mut self, with: Fingerprint, began: At) {
+        self.looks_back.push((with, began));
         let own = |(by, _): &(Fingerprint, At)| *by == with;
-        if self.empty_looks.iter().filter(|look| own(look)).count() > MAX_EMPTY_LOOKS
-            && let Some(oldest) = self.empty_looks.iter().position(own)
+        if self.looks_back.iter().filter(|look| own(look)).count() > MAX_LOOKS_BACK
+            && let Some(oldest) = self.looks_back.iter().position(own)
         {
-            self.empty_looks.remove(oldest);
+            self.looks_back.remove(oldest);
         }
     }
 
@@ -549,18 +549,18 @@ mod tests {
         let credential = |text: &str| crate::cloudflare::Credential::Token(text.into()).fingerprint();
         let (own, other) = (credential("one"), credential("two"));
         let (mut memory, mut all, read_lag) = (Memory::default(), Vec::new(), Duration::from_secs(60));
-        memory.note_empty_look(other, At(0));
+        memory.note_look_back(other, At(0));
         for n in 1..=100 {
             let at = At(15_000 * n);
             all.push(at);
-            memory.note_empty_look(own, at);
-            let kept: Vec<At> = memory.empty_looks.iter().filter(|(by, _)| *by == own).map(|(_, at)| *at).collect();
+            memory.note_look_back(own, at);
+            let kept: Vec<At> = memory.looks_back.iter().filter(|(by, _)| *by == own).map(|(_, at)| *at).collect();
             assert!(kept.len() <= 16);
             for end in [0, 240_000, 1_200_000].map(At) {
                 assert_eq!(has_settled(end, &kept, read_lag), has_settled(end, &all, read_lag), "{n} looks, {end:?}");
             }
         }
-        assert_eq!(memory.empty_looks.len(), 17, "those of another credential are kept for themselves");
+        assert_eq!(memory.looks_back.len(), 17, "those of another credential are kept for themselves");
     }
 
     #[test]

@@ -131,8 +131,9 @@ impl<K: Reconciled> Pass<K> {
             && self.common().observed_generation != UNOBSERVED
     }
 
-    /// Whether what failed for good is to be tried again: on request, also where the call for that failed, or had to wait.
-    pub fn owes_retry(&self, requested: bool) -> bool {
+    /// Takes note that what failed for good is to be tried again, if a person asks for that. Returns whether it is, also since an
+    /// earlier pass, whose call for that failed, or had to wait.
+    pub fn note_retry_request(&self, requested: bool) -> bool {
         self.memory(|memory| {
             memory.tries.retry_owed |= requested;
             memory.tries.retry_owed

@@ -27,7 +27,7 @@ impl Snapshot<'_> {
         let Timing { now, settle_time, read_lag, .. } = self.timing;
         // What another credential showed, or did not show, proves nothing.
         let own = |(by, _): &&(Fingerprint, At)| Some(*by) == self.viewer.credential;
-        let looks: Vec<At> = self.memory.empty_looks.iter().filter(own).map(|(_, at)| *at).collect();
+        let looks: Vec<At> = self.memory.looks_back.iter().filter(own).map(|(_, at)| *at).collect();
         let (since, announced) = (self.announced_since(intent), self.memory.announced_at);
         let known_since = self.timing.remote(announced.unwrap_or(self.timing.serving_since));
         let started = started_at(intent).unless_ahead(self.timing.remote(now), known_since);
@@ -235,7 +235,7 @@ mod tests {
             });
             let world = world(status.clone(), remote.collect());
             let at = |seconds| (credential("one"), NOW.minus(Duration::from_secs(seconds)));
-            world.with(|world| world.memory.empty_looks = vec![at(200), at(100), at(1)]).step()
+            world.with(|world| world.memory.looks_back = vec![at(200), at(100), at(1)]).step()
         };
         let bind = |id: &str| Step::Bind { id: ShareId::parse(id).expect("an id"), adopted: false };
         let before = clock::timestamp(announced_at.minus(Duration::from_secs(3))).to_string();
@@ -272,7 +272,7 @@ mod tests {
                 samples::remote(id, all)
             });
             world(status.clone(), remote.collect()).with(|world| {
-                world.memory.empty_looks = [200, 100, 1].map(|seconds| (credential("one"), ago(seconds))).into();
+                world.memory.looks_back = [200, 100, 1].map(|seconds| (credential("one"), ago(seconds))).into();
             })
         };
         let bind = |id: &str| Step::Bind { id: ShareId::parse(id).expect("an id"), adopted: false };
@@ -320,7 +320,7 @@ mod tests {
         let with_one = table.iter().map(|(what, at, since, _)| (*what, *at, *since, vec![made()], bound.clone()));
         for (what, announced_at, serving_since, remote, expected) in settled.chain(with_one) {
             let world = world(status.clone(), remote).with(|world| {
-                world.memory.empty_looks = [190, 100, 1].map(|seconds| (credential("one"), ago(seconds))).into();
+                world.memory.looks_back = [190, 100, 1].map(|seconds| (credential("one"), ago(seconds))).into();
                 world.memory.announced_at = announced_at;
                 world.serving_since = serving_since;
             });
@@ -379,7 +379,7 @@ mod tests {
             samples::remote(ID, json!({"created": created}))
         };
         let announced =
-            |remote, by: &str| world(status.clone(), remote).with(|world| world.memory.empty_looks = looks(by));
+            |remote, by: &str| world(status.clone(), remote).with(|world| world.memory.looks_back = looks(by));
         let table = [
             ("no look yet", world(status.clone(), vec![made()]), Step::Read(Want::List)),
             ("made", announced(vec![made()], "one"), Step::Bind { id: id(), adopted: false }),

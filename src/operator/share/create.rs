@@ -49,7 +49,7 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     let announced = announce(share, &new.name, &rows).await?;
     let answer = share.session.create_share(&new, announced).await;
     drop(permit);
-    share.pass.memory(|memory| memory.empty_looks.clear());
+    share.pass.memory(|memory| memory.looks_back.clear());
     match answer {
         Ok(Change::Done(made)) if made.name != new.name => {
             note_other_name(share, &made, announced).await?;
@@ -133,7 +133,7 @@ pub async fn resolve_conflict(share: &mut SharePass) -> Result<Option<Verdict>, 
     };
     let is_taken = named.iter().any(|named| existed_before(share, named));
     let lag_ends = announced.plus(share.session.read_lag()).plus(CLOCK_SLACK);
-    if !is_taken && share.pass.memory(|memory| memory.empty_looks.iter().all(|(_, look)| *look < lag_ends)) {
+    if !is_taken && share.pass.memory(|memory| memory.looks_back.iter().all(|(_, look)| *look < lag_ends)) {
         let now = share.pass.now();
         let message = format!(
             "Cloudflare refused to create the share: {error}; looking whether an earlier copy of the request made it"
@@ -397,7 +397,7 @@ pub async fn give_up(share: &mut SharePass) -> Result<(), Stop> {
         lost.push(clock::time(started_at(&intent)));
         lost.drain(..lost.len().saturating_sub(10));
     }
-    share.pass.memory(|memory| memory.empty_looks.clear());
+    share.pass.memory(|memory| memory.looks_back.clear());
     share.pass.save().await
 }
 

@@ -41,7 +41,7 @@ pub async fn maintain(share: &mut SharePass) -> Result<Verdict, Stop> {
         return Ok(report_just_made(share, &id));
     }
     // Noted before anything is read: a read that fails or has to wait ends the pass, and the next one still owes it.
-    let owes_retry = share.mode == Mode::Manage && share.pass.owes_retry(requested);
+    let owes_retry = share.mode == Mode::Manage && share.pass.note_retry_request(requested);
     refresh(share, &id, requested).await?;
     let wait = if owes_retry { apply::retry_failed(share, &id).await? } else { None };
     for _ in 0..MAX_ROUNDS {

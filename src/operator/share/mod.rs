@@ -171,6 +171,6 @@ async fn read_list(share: &SharePass) -> Result<(), Stop> {
     let since = share.snapshot(|snapshot| snapshot.announced_since(&intent)).minus(share_step::CLOCKS_DIFFER);
     share.session.look_back(since).await?;
     let with = share.session.account.fingerprint;
-    share.pass.memory(|memory| memory.note_empty_look(with, began));
+    share.pass.memory(|memory| memory.note_look_back(with, began));
     Ok(())
 }
