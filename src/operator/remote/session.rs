@@ -30,6 +30,9 @@ use crate::operator::stop::Stop;
 /// How long a pass waits for another one to look for new shares.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(250);
 
+/// The list of the newest shares, back to a create; its length is remembered.
+const NEWEST: &str = "newest shares since a create";
+
 /// So many pages of an organization's recipients are read: it may have 20,000 accounts.
 pub const MEMBER_PAGES: u32 = 10;
 
@@ -406,7 +409,8 @@ impl Session {
 
     /// Whether the pages showed every share that was made since then.
     async fn read_newest(&self, since: At, began: At) -> Result<bool, Stop> {
-        let mut permit = self.permit(1)?;
+        let paid = self.account.pages_of(NEWEST);
+        let mut permit = self.permit(paid as usize)?;
         let mut pages = Pages::default();
         let is_older = |created: &Timestamp| created.as_millisecond() < since.0;
         // Nothing that is known and older may be younger than the first one.
@@ -414,7 +418,9 @@ impl Session {
         let (mut first, mut before) = (true, None);
         loop {
             let page = pages.next()?;
-            if page > 1 {
+            // Where there is no permit for it, the next pass asks for that of all pages at once.
+            self.account.note_pages(NEWEST, page);
+            if page > paid || self.account.limiter.must_ask_again() {
                 drop(permit);
                 permit = self.permit(1)?;
             }

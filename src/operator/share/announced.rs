@@ -24,7 +24,7 @@ pub const CLOCK_SLACK: Duration = Duration::from_secs(2);
 impl Snapshot<'_> {
     /// Live shares that the announced create may have made, and whether no more can come.
     pub(super) fn candidates(&self, intent: &CreateIntent) -> (Candidates, bool) {
-        let Timing { now, settle_time, read_lag, .. } = self.timing;
+        let Timing { now, fresh_since, settle_time, read_lag, .. } = self.timing;
         // What another credential showed, or did not show, proves nothing.
         let own = |(by, _): &&(Fingerprint, At)| Some(*by) == self.viewer.credential;
         let looks: Vec<At> = self.memory.looks_back.iter().filter(own).map(|(_, at)| *at).collect();
@@ -42,7 +42,9 @@ impl Snapshot<'_> {
             return (Candidates::Hidden, true);
         }
         let fresh = (settle_time / 16).max(Duration::from_millis(400));
-        if looks.last().is_none_or(|last| now.since(*last) >= fresh) {
+        // However long a look of this pass took, it is not repeated. What it proves is as of its beginning.
+        let is_fresh = |last: &At| now.since(*last) < fresh || *last >= fresh_since;
+        if !looks.last().is_some_and(is_fresh) {
             return (Candidates::Unread, false);
         }
         let bears = |seen: &ObservedShare| seen.share.name == intent.name && seen.share.is_sent_by(&self.desired.owner);
@@ -203,6 +205,21 @@ mod tests {
             },
         });
         (announced_at, status)
+    }
+
+    #[test]
+    fn a_look_that_took_long_is_not_repeated_in_the_pass_that_made_it() {
+        let (_, status) = announced();
+        let ago = |seconds| NOW.minus(Duration::from_secs(seconds));
+        let step = |pass_began| {
+            let world = world(status.clone(), Vec::new()).with(|world| {
+                world.memory.looks_back = [200, 100, 40].map(|seconds| (credential("one"), ago(seconds))).into();
+                world.fresh_since = pass_began;
+            });
+            world.step()
+        };
+        assert_eq!(step(ago(41)), Step::GiveUp);
+        assert_eq!(step(ago(39)), Step::Read(Want::List), "it was another pass");
     }
 
     #[test]

@@ -96,6 +96,7 @@ pub struct World {
     pub viewer: Viewer,
     /// How far Cloudflare's clock is ahead, in milliseconds.
     pub ahead: i64,
+    pub fresh_since: At,
     pub serving_since: At,
 }
 
@@ -119,6 +120,7 @@ pub fn world(status: Value, remote: Vec<cloudflare::Share>) -> World {
         mode: Mode::Manage,
         viewer: Viewer { credential: Some(credential("one")), confirmed_gone: false, children_claim: true },
         ahead: 0,
+        fresh_since: NOW,
         serving_since: NOW,
     }
 }
@@ -129,7 +131,7 @@ impl World {
         let desired = desired(&self.share, &index);
         let timing = Timing {
             now: NOW,
-            fresh_since: NOW,
+            fresh_since: self.fresh_since,
             serving_since: self.serving_since,
             ahead: self.ahead,
             settle_time: Duration::from_secs(240),
