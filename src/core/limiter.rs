@@ -171,7 +171,8 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
     fn affords(&self, priority: Priority, calls: u32, now: At) -> bool {
         let idle = self.in_flight + self.reserved.len() == 0;
         let kept = if priority == Priority::Edit { 0 } else { self.kept_for_edits() };
-        // What takes nearly the whole bucket can leave less.
+        // What takes nearly the whole bucket can leave less, and what takes more than that leaves a debt: the next ones wait
+        // until it is paid.
         let needed = calls.saturating_add(kept).min(self.rate.burst);
         self.left.affords(calls, idle, now) && self.tokens >= f64::from(needed)
     }
@@ -196,7 +197,7 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
     /// all of them: were it woken for these few, the first ones would use them up, and it would never get further.
     pub fn ask_on(&mut self, key: &K, namespace: &str, priority: Priority, (made, calls): (u32, u32), now: At) -> bool {
         self.refill(now);
-        let calls = calls.clamp(1, self.rate.burst);
+        let calls = calls.max(1);
         if now >= self.closed_until
             && let Some((reserved, end)) = self.reserved.remove(key)
         {
@@ -228,7 +229,7 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
                     queue.remove(key);
                 }
                 self.priorities.insert(key.clone(), priority);
-                let all = made.saturating_add(calls).min(self.rate.burst);
+                let all = made.saturating_add(calls);
                 let queue = self.waiting.entry(priority).or_default();
                 if queue.is_empty() {
                     self.passed_over.remove(&priority);
@@ -306,8 +307,7 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
     /// Whose turn it is, and for how many calls, if these can be had now.
     fn next_affordable(&self, now: At) -> Option<(Priority, u32)> {
         let affordable = |priority: Priority| {
-            // The rate may have been divided since it was queued.
-            let calls = self.waiting.get(&priority)?.peek()?.min(self.rate.burst);
+            let calls = self.waiting.get(&priority)?.peek()?;
             self.affords(priority, calls, now).then_some((priority, calls))
         };
         let overdue = self.overdue().and_then(|(overdue, _)| affordable(overdue));
@@ -458,6 +458,26 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_is_longer_than_the_bucket_is_paid_for_call_by_call() {
+        let list = 300;
+        for waits in [false, true] {
+            let mut limiter = RateLimiter::new(RATE, if waits { 0 } else { 240 }, at(0));
+            assert_eq!(limiter.ask(&1, "ns", Priority::Poll, list, at(0)), !waits);
+            let start = if waits { 80 } else { 0 };
+            if waits {
+                assert_eq!(limiter.due(at(start)), [1]);
+                assert!(limiter.ask(&1, "ns", Priority::Poll, list, at(start)));
+            }
+            limiter.done();
+            assert!(
+                !limiter.ask(&2, "ns", Priority::Edit, 1, at(start + 20)),
+                "60 more than the bucket holds: {waits}"
+            );
+            assert_eq!(limiter.due(at(start + 21)), [2]);
+        }
+    }
+
+    #[test]
     fn an_edit_overtakes_bulk_creates_and_sweeps_do_not_starve() {
         let mut limiter = RateLimiter::new(Rate { concurrency: 1000, ..RATE }, 0, at(0));
         assert!(!limiter.ask(&9000, "z", Priority::Sweep, 1, at(0)));
@@ -548,7 +568,8 @@ mod tests {
         assert_eq!(limiter.due(at(100)), vec![1]);
         assert!(limiter.ask(&1, "a", Priority::Edit, 200, at(100)));
         limiter.done();
-        assert_eq!(limiter.due(at(200)), vec![2]);
+        // 140 of its calls were more than the part holds.
+        assert_eq!((limiter.due(at(280)), limiter.due(at(290))), (vec![], vec![2]));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::cloudflare::{Error, ErrorClass, FULL_PAGE, Object, Page, WHOLE};
 use crate::operator::stop::Stop;
 
 /// No list is longer than this many pages; a longer one is an error, not the end of the list.
-const MAX_PAGES: u32 = 1000;
+pub(super) const MAX_PAGES: u32 = 1000;
 
 /// The pages of one list, as they come.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ use super::call_log::CallLog;
 use super::credentials::ResolvedCredential;
 use super::limiters::{Caller, Permit, Requester};
 use super::observed_share::ObservedShare;
-use super::pages::{PageError, Pages, Place, read_pages};
+use super::pages::{MAX_PAGES, PageError, Pages, Place, read_pages};
 use crate::api::ObjectKey;
 use crate::cloudflare::{
     self, Api, Error, ErrorClass, ExcludedRecipient, FULL_PAGE, Kind as ShareKind, Object, Order, Page, Recipient,
@@ -308,7 +308,7 @@ impl Session {
         T: Object,
         F: Future<Output = Result<Reply<Page<T>>, Error>>,
     {
-        let expected = self.account.pages_of(list).max(at_least);
+        let expected = self.account.pages_of(list).max(at_least).min(MAX_PAGES);
         let _permit = self.permit(expected as usize)?;
         let mut paid = expected;
         let ask = &ask;
