@@ -106,6 +106,9 @@ pub fn decide(facts: &Facts, limit: MaxDeletions) -> Decision {
         Decision::Send
     } else if facts.withheld || facts.recent >= allowed {
         Decision::Withhold { allowed }
+    } else if allowed == usize::MAX {
+        // Nothing counts the deletions.
+        Decision::Send
     } else {
         Decision::RecordAndSend
     }
@@ -149,6 +152,17 @@ mod tests {
                 assert_eq!(decision == Decision::RecordAndSend, sends && !confirmed && !recorded);
             }
         }
+    }
+
+    #[test]
+    fn without_a_limit_nothing_is_recorded_and_what_waits_goes_on_waiting() {
+        let limit = "100%".parse().expect("a limit");
+        let decision = |withheld| {
+            let facts = Facts { confirmed: false, recorded: false, withheld, recent: 8, managed: 9 };
+            decide(&facts, limit)
+        };
+        assert_eq!(decision(false), Decision::Send);
+        assert_eq!(decision(true), Decision::Withhold { allowed: usize::MAX });
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Deleted objects vanish, so the deletions of the last minutes are on record in the status of another Share of the
 //! account: one that stays, or else one that is held back. A Share that carries the record hands it over before its
-//! finalizer goes. Where no other Share is left, there is nothing to protect, and nothing to record.
+//! finalizer goes. Where no other Share is left, there is nothing to protect, and nothing to record; nor where there is no
+//! limit.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -63,14 +64,19 @@ impl AccountDeletions {
 
     /// Writes the record down where it outlives the Share with this UID.
     async fn save(&self, context: &Context, leaving: &str) -> Result<(), Stop> {
-        let mut failed = None;
+        let (mut failed, mut forbidden) = (None, HashSet::new());
         for keeper in self.keepers(leaving) {
+            if forbidden.contains(&keeper.namespace()) {
+                continue;
+            }
             match self.save_in(context, keeper).await {
                 Ok(()) => return Ok(()),
                 // It went a moment ago, and the watch will say so: another one will do until then.
                 Err(Stop::Kubernetes(kube::Error::Api(status))) if status.code == 404 => failed = Some(Stop::Conflict),
                 // A namespace that cannot be written to must not hold up the others, and loses no share meanwhile.
-                Err(Stop::Kubernetes(kube::Error::Api(status))) if status.code == 403 => {}
+                Err(Stop::Kubernetes(kube::Error::Api(status))) if status.code == 403 => {
+                    forbidden.insert(keeper.namespace());
+                }
                 // Nor must a Share with no room left in it.
                 Err(stop) if stop.is_too_large() => {}
                 Err(stop) => return Err(stop),
@@ -138,7 +144,8 @@ pub async fn withheld_deletion(share: &mut SharePass) -> Result<Option<Verdict>,
         recent: 0,
         managed: 0,
     };
-    if facts.confirmed {
+    // A person has confirmed it, or there is no limit.
+    if deletions::decide(&facts, context.settings.max_deletions) == Decision::Send {
         return Ok(None);
     }
     // One decision at a time in each account, or several would each find room for one more.
