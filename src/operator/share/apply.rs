@@ -14,6 +14,7 @@ use crate::core::id::ShareId;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Step;
 use crate::core::share_step::Mode;
+use crate::core::time::At;
 use crate::operator::clock;
 use crate::operator::pass::memory::Announcement;
 use crate::operator::remote::observed_share::ObservedShare;
@@ -234,7 +235,7 @@ fn inherit_last(share: &mut SharePass) {
     share.record(&entries);
 }
 
-/// Announces a batch, with the permit in hand, then sends it; `alone`: nothing else is to be changed.
+/// Announces a batch, with the permit in hand, and sends it; `alone`: nothing else is to be changed.
 async fn add(
     share: &mut SharePass,
     seen: &ObservedShare,
@@ -259,35 +260,7 @@ async fn add(
     losses::record(&mut share.pass.status, counted, now, serving_since);
     // An account that is excluded loses the share: the version in this write says that it is still to be excluded.
     share.pass.announce(&Announcement::Rows(&keys), now).await?;
-    let (mut void, mut trouble, mut denied) = (Vec::new(), None, false);
-    let (mut suspects, mut may_add, mut unseen) = (Vec::new(), false, Vec::new());
-    for key in keys {
-        if trouble.is_some() || denied && key.is_excluded() {
-            void.push(key);
-            continue;
-        }
-        let added = share.row(seen, &key).add(now).await;
-        if !added.stands {
-            void.push(key.clone());
-        }
-        if added.is_unseen {
-            unseen.push(key.clone());
-        }
-        match added.outcome {
-            Err(Stop::Cloudflare(error)) if key.is_excluded() && error.class() == ErrorClass::Denied => {
-                // That is reported for the accounts, one call was enough to learn it, and the rest of the share goes on.
-                note_denied(share, &exclusions, "exclude accounts", &error);
-                denied = true;
-            }
-            Err(Stop::Cloudflare(error)) if error.class() == ErrorClass::Denied && suspects.len() < MAX_DENIED => {
-                suspects.push((key, error));
-            }
-            outcome => {
-                may_add |= added.stands && outcome.is_ok();
-                trouble = outcome.err();
-            }
-        }
-    }
+    let Sent { void, unseen, suspects, may_add, trouble } = send(share, seen, keys, &exclusions, now).await;
     take_back(share, void, &before);
     let trouble = match trouble.or_else(|| rows_denied(share, suspects, may_add || !alone)) {
         None => read_unseen(share, seen, unseen).await.err(),
@@ -296,6 +269,54 @@ async fn add(
     let Some(stop) = trouble else { return Ok(()) };
     share.pass.save().await?;
     Err(stop)
+}
+
+/// What the calls of a batch came to.
+#[derive(Default)]
+struct Sent {
+    /// What is not sent, or was refused.
+    void: Vec<RowKey>,
+    /// What was added, by answers that do not show it.
+    unseen: Vec<RowKey>,
+    /// What Cloudflare does not allow, which may be a matter of these rows alone.
+    suspects: Vec<(RowKey, Error)>,
+    /// The credential may add rows.
+    may_add: bool,
+    /// Why the rest is not sent.
+    trouble: Option<Stop>,
+}
+
+/// Sends what was announced, until something is in the way of all; `exclusions`: all accounts that are to be excluded.
+async fn send(share: &SharePass, seen: &ObservedShare, keys: Vec<RowKey>, exclusions: &[RowKey], now: At) -> Sent {
+    let (mut sent, mut may_exclude) = (Sent::default(), true);
+    for key in keys {
+        if sent.trouble.is_some() || !may_exclude && key.is_excluded() {
+            sent.void.push(key);
+            continue;
+        }
+        let added = share.row(seen, &key).add(now).await;
+        if !added.stands {
+            sent.void.push(key.clone());
+        }
+        if added.is_unseen {
+            sent.unseen.push(key.clone());
+        }
+        match added.outcome {
+            Err(Stop::Cloudflare(error)) if key.is_excluded() && error.class() == ErrorClass::Denied => {
+                // That is reported for the accounts, one call was enough to learn it, and the rest of the share goes on.
+                note_denied(share, exclusions, "exclude accounts", &error);
+                may_exclude = false;
+            }
+            Err(Stop::Cloudflare(error)) if error.class() == ErrorClass::Denied && sent.suspects.len() < MAX_DENIED => {
+                sent.suspects.push((key, error));
+            }
+            outcome => {
+                sent.may_add |= added.stands && outcome.is_ok();
+                sent.trouble = outcome.err();
+            }
+        }
+    }
+    sent
 }
 
 /// Reads rows that were added by calls whose answers did not show them: all of one kind at once.
