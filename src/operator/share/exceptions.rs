@@ -64,10 +64,9 @@ fn state_of(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<
         let state = if refused.passing && !key.is_excluded() { State::Pending } else { State::Refused };
         return RowState { state, ..RowState::refused(key, refused.message) };
     }
-    let row = share.row(seen, key);
     let write = match step {
-        Some(Step::Update) => Some(row.updating()),
-        Some(Step::Add | Step::Restore) => Some(row.adding()),
+        Some(Step::Update) => Some(share.row(seen, key).updating()),
+        Some(Step::Add | Step::Restore) => Some(share.row(seen, key).adding()),
         Some(Step::Keep | Step::Read | Step::Confirm | Step::Wait) => None,
         Some(Step::Remove | Step::Forget | Step::Ignore) | None => None,
     };
@@ -75,9 +74,9 @@ fn state_of(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<
         let message = "written twice, but Cloudflare still returns a different value";
         return RowState::of(key, State::Refused, NOT_CONVERGING, message);
     }
-    if let (RowKey::Recipient(account), Some(sibling)) =
-        (key, share.declaring(key).filter(|sibling| sibling.child.is_waived()))
+    if let RowKey::Recipient(account) = key
         && seen.recipient(account).is_none()
+        && let Some(sibling) = share.declaring(key).filter(|sibling| sibling.child.is_waived())
     {
         // Only its object knows that Cloudflare refused to add it.
         return RowState::refused(key, format!("Cloudflare refused to add it, see {}", sibling.key));

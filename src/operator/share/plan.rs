@@ -122,7 +122,8 @@ pub fn drift(share: &SharePass, plan: &Plan, seen: &ObservedShare) -> Vec<DriftE
         let (row, recorded) = (share.row(seen, key), entries.get(key).and_then(|entry| entry.meta.as_ref()));
         row.drift(*step).filter(|_| share.mode != Mode::Manage || !row.is_edit(*step, recorded))
     };
-    plan.rows.iter().filter_map(drift).collect()
+    let differs = |(_, row): &(&RowKey, &RowPlan)| matches!(row.step, Step::Restore | Step::Update);
+    plan.rows.iter().filter(differs).filter_map(drift).collect()
 }
 
 /// The rows that call for such a step, but for those of which it was refused a moment ago or is pointless.

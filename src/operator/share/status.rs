@@ -170,19 +170,13 @@ fn list_unmanaged(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
 
 /// Drift stays listed until the value is as declared again.
 fn list_drift(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
-    let clean_rows: Vec<String> = plan
-        .rows
-        .iter()
-        .filter(|(key, RowPlan { step, .. })| {
-            *step == Step::Keep && row_state(key, seen, None).state == State::InPlace || *step == Step::Ignore
-        })
-        .map(|(key, _)| key.to_string())
-        .collect();
-    let gone = |path: &str| !plan.rows.keys().any(|key| path.starts_with(&key.to_string()));
+    let is_clean = |(key, RowPlan { step, .. }): (&RowKey, &RowPlan)| {
+        *step == Step::Keep && row_state(key, seen, None).state == State::InPlace || *step == Step::Ignore
+    };
     let misnamed = name::is_misnamed(share, seen);
     share.pass.status.common.drift.retain(|drift| {
-        drift.path == "name" && misnamed
-            || !(clean_rows.iter().any(|row| drift.path.starts_with(row.as_str())) || gone(&drift.path))
+        let mut rows = plan.rows.iter().filter(|(key, _)| drift.path.starts_with(&key.to_string())).peekable();
+        drift.path == "name" && misnamed || rows.peek().is_some() && !rows.any(is_clean)
     });
     // What is left is only observed, or could not be put right.
     let mut reported = plan::drift(share, plan, seen);

@@ -15,8 +15,10 @@ const MAX_NAMED: usize = 3;
 /// The waiver under which a row's failure is accepted now.
 pub fn in_force(share: &SharePass, row: &RowState) -> Option<WaiverInForce> {
     let failed = row.state == State::Failed || row.state == State::Refused && row.word == REFUSED;
-    let declared = share.desired.all.get(&row.key).filter(|_| failed && row.key.is_recipient())?;
-    waiver::in_force(declared.waiver.as_ref(), share.pass.now())
+    if !failed || !row.key.is_recipient() {
+        return None;
+    }
+    waiver::in_force(share.desired.all.get(&row.key)?.waiver.as_ref(), share.pass.now())
 }
 
 fn waived<'r>(share: &SharePass, row_states: &'r [RowState]) -> Vec<(&'r RowState, WaiverInForce)> {
