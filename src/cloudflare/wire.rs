@@ -272,6 +272,17 @@ mod tests {
     }
 
     #[test]
+    fn meta_of_any_depth_decodes() {
+        let meta = format!("{}1{}", "{\"a\":".repeat(500), "}".repeat(500));
+        let id = "3fd85f74b32742f1bff64a85009dda07";
+        let row = format!(
+            r#"{{"id": "{id}", "resource_account_id": "{id}", "resource_id": "{id}", "resource_type": "a", "meta": {meta}}}"#
+        );
+        let row: ShareResource = serde_json::from_str(&row).expect("a resource");
+        assert!(!row.meta.0.is_empty());
+    }
+
+    #[test]
     fn a_share_is_live_until_it_is_being_deleted_and_sent_by_its_owner_only() {
         let mut share: Share = from_value(share()).unwrap();
         let (owner, receiver) =

@@ -27,6 +27,7 @@ pub const TESTS: &[Test] = &[
     ("apiserver: what was announced and held up is announced anew, not sent late", late),
     ("apiserver: every write names its field manager and its program", named_writes),
     ("apiserver: an object that cannot be read stops nobody, and is left alone until it can", unreadable),
+    ("apiserver: an object that is nested too deep for a parser stops nobody", nested),
     ("apiserver: objects of a namespace that was finalized by force end once it is created again", finalized),
     ("apiserver: an object that is too large with its status says so, until it is smaller", too_large),
 ];
@@ -382,6 +383,29 @@ fn late(_: &World) {
 }
 
 /// The shared schema must stay strict: this loosens that of a cluster of its own.
+fn nested(world: &World) {
+    let scene = world.own_scene();
+    let operator = own::start(&scene, &[]);
+    let [one, two, three, first, deep] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let meta = format!("{}1{}", "{a: ".repeat(200), "}".repeat(200));
+    scene.apply(&scene.resource("deep", "waf", &deep, &format!("meta: {meta}")));
+    let told = |operator: &Process| {
+        let log = operator.log();
+        log.lines().any(|l| l.contains("nested more than 64 levels deep") && l.contains("/deep"))
+    };
+    scene.wait("word of it", || told(&operator));
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], ""));
+    scene.wait_state("the edit", |shares| shares[0].live_recipients().len() == 2);
+    own::crash(operator);
+    let operator = own::start(&scene, &[]);
+    scene.apply(&scene.share("waf", &[&one, &two, &three], &[&first], ""));
+    scene.wait_state("the edit", |shares| shares[0].live_recipients().len() == 3);
+    assert!(told(&operator));
+    scene.kubectl(&["delete", "shareresource", "deep", "--timeout=60s"]);
+}
+
 fn unreadable(_: &World) {
     let world = World::start().expect("a world of its own");
     let scene = world.own_scene();

@@ -182,6 +182,8 @@ impl Table {
         for (id, name) in names.iter().filter(|(_, name)| !name.is_empty()) {
             labels.insert(Receiver::Account(AnyId::new(id.as_str())), name.as_str().into());
         }
+        let named = names.iter().filter(|(_, name)| !name.is_empty());
+        let named: BTreeSet<Receiver> = named.map(|(id, _)| Receiver::Account(AnyId::new(id.as_str()))).collect();
         let organization = self.rows.iter().any(|row| matches!(row.receiver, Receiver::Organization(_)));
         let left_out = self.columns.iter().any(|column| !column.more.is_empty());
         let unproved = self.unproved();
@@ -202,7 +204,9 @@ impl Table {
             self.rows.push(Row { receiver: id, label: None, share: None, cell, declared_by: Vec::new() });
         }
         for row in &mut self.rows {
-            row.label = labels.get(&row.receiver).cloned();
+            // What one team calls an account is not what another one reads, but where it has no name for it.
+            let own = row.label.take().filter(|_| !named.contains(&row.receiver));
+            row.label = own.or_else(|| labels.get(&row.receiver).cloned());
         }
     }
 

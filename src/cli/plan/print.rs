@@ -44,6 +44,7 @@ pub fn text(plan: &[Planned]) -> String {
     for planned in plan.iter().filter(|planned| !planned.is_quiet()) {
         let Planned { name, account, preview } = planned;
         let share = preview.share_id.as_ref().map_or(String::new(), |id| format!(", share {id}"));
+        let (name, account) = (clean(&name.to_string(), LONGEST), clean(account, LONGEST));
         text.push_str(&format!("Share {name} (account {account}{share})\n"));
         if let Some(problem) = &preview.problem {
             text.push_str(&format!("  ! {}\n", clean(problem, LINE)));
@@ -76,6 +77,8 @@ pub fn markdown(plan: &[Planned]) -> String {
             0 => "no calls".to_owned(),
             n => count(n, "call"),
         };
+        // A manifest that the API server has not seen may have any name.
+        let name = clean(&name.to_string(), LONGEST).replace('<', "&lt;");
         text.push_str(&format!("\n<details open><summary><b>{name}</b>: {calls}</summary>\n\n"));
         text.push_str(&format!("Account `{}`{share}\n\n", clean(account, LONGEST)));
         let mut lines: Vec<String> =

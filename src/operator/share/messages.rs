@@ -202,8 +202,13 @@ fn claimed(share: &Share, index: &Index, name: &str, id: Option<&str>) -> String
             )
         }
         None => {
-            let rival = rivals::named(index, index.rival(share, None));
-            let not_deleted = rivals::not_deleted(&rival);
+            let rival = index.rival(share, None);
+            let other = rival.as_ref().and_then(|rival| index.shares.known(rival));
+            let record = other.as_ref().and_then(|other| own_record(other));
+            let has_made = record.is_some_and(|status| status.share_id.is_some() || status.intent.is_some());
+            let rival = rivals::named(index, rival);
+            let not_deleted =
+                if has_made { rivals::not_deleted(&rival) } else { format!("{rival} manages no share so far") };
             format!("{rival} already has the name {name}, or claims it, so {NONE_CREATED} {not_deleted}")
         }
     }
