@@ -1,6 +1,6 @@
 //! One pass at a time works on a share: that of its object, or of one of its child objects.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -18,14 +18,31 @@ struct Waiting {
     is_taken: bool,
     /// In the order in which they came, the Share first: child objects may wait for it.
     objects: VecDeque<ObjectKey>,
+    /// The same without an order: thousands may wait, and all of them ask again now and then.
+    known: HashSet<ObjectKey>,
 }
 
 impl Waiting {
-    fn add(&mut self, object: ObjectKey) {
-        match object.kind {
-            Kind::Share => self.objects.push_front(object),
-            Kind::ShareRecipient | Kind::ShareResource => self.objects.push_back(object),
+    fn add(&mut self, object: &ObjectKey) {
+        if !self.known.insert(object.clone()) {
+            return;
         }
+        match object.kind {
+            Kind::Share => self.objects.push_front(object.clone()),
+            Kind::ShareRecipient | Kind::ShareResource => self.objects.push_back(object.clone()),
+        }
+    }
+
+    fn remove(&mut self, object: &ObjectKey) {
+        if self.known.remove(object) {
+            self.objects.retain(|waiting| waiting != object);
+        }
+    }
+
+    fn next(&mut self) -> Option<ObjectKey> {
+        let next = self.objects.pop_front()?;
+        self.known.remove(&next);
+        Some(next)
     }
 }
 
@@ -45,13 +62,11 @@ impl ShareLocks {
         let mut shares = self.shares.lock();
         let waiting = shares.entry(share.clone()).or_default();
         if waiting.is_taken {
-            if !waiting.objects.contains(object) {
-                waiting.add(object.clone());
-            }
+            waiting.add(object);
             return None;
         }
         waiting.is_taken = true;
-        waiting.objects.retain(|waiting| waiting != object);
+        waiting.remove(object);
         Some(ShareLock { locks: self.clone(), share: share.clone() })
     }
 }
@@ -62,7 +77,7 @@ impl Drop for ShareLock {
         let Some(waiting) = shares.get_mut(&self.share) else { return };
         waiting.is_taken = false;
         // Only one, since the others would find it taken. Each also comes back by itself after a while.
-        match waiting.objects.pop_front() {
+        match waiting.next() {
             Some(next) => self.locks.requeuer.requeue(&next),
             None => drop(shares.remove(&self.share)),
         }
