@@ -139,7 +139,7 @@ pub struct ShareStatus {
 impl ShareStatus {
     /// The share that the object is bound to.
     pub fn recorded_share(&self) -> Option<ShareId> {
-        self.share_id.as_deref().and_then(|id| ShareId::parse(id).ok())
+        self.share_id.as_deref().and_then(|id| ShareId::read(id).ok())
     }
 
     /// Drops what is recorded of the share that the object was bound to, and keeps what is recorded of the object.

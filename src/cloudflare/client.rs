@@ -186,6 +186,9 @@ impl Client {
 
     fn request(&self, credential: &Credential, call: &Call<'_>) -> Result<Request, Error> {
         let unfit = |cause: &str| Error::NotSent { cause: cause.to_owned() };
+        if !call.path.iter().all(|part| is_segment(part)) {
+            return Err(unfit("an id that is empty, . or .. cannot be sent"));
+        }
         let headers = credential.headers().map_err(|_| unfit("the credential does not fit into a header"))?;
         let mut request = self
             .http()
@@ -221,7 +224,12 @@ impl Call<'_> {
     }
 }
 
-/// Each part becomes one segment of the path: what means something in a URL is encoded, and an id is never `..`.
+/// Whether a part can be a segment of a path: others would make it the path of something else.
+pub(super) fn is_segment(part: &str) -> bool {
+    !matches!(part, "" | "." | "..") && !part.contains(char::is_control)
+}
+
+/// Each part becomes one segment of the path: what means something in a URL is encoded.
 pub(super) fn locate(base: &Url, path: &[&str]) -> Url {
     let mut url = base.clone();
     if let Ok(mut segments) = url.path_segments_mut() {
@@ -281,6 +289,32 @@ mod tests {
             "https://example.com/client/v4/accounts/a%2F..%2Fb%3Fc=d%23e%252e%20%00%C3%A9/shares"
         );
         assert_eq!(located(&["a.b_c~d:e=f@g+h-i"]), "https://example.com/client/v4/a.b_c~d:e=f@g+h-i");
+    }
+
+    #[test]
+    fn an_id_that_would_make_another_path_is_never_sent() {
+        let client = Client::new(Options::default()).unwrap();
+        let credential = Credential::Token("x".into());
+        let url = |id: &'static str| {
+            let path = vec!["accounts", "a", "shares", "s", "recipients", id];
+            let call = Call { name: "x", method: Method::DELETE, path, query: Query::new(), body: None, change: None };
+            client.request(&credential, &call).map(|request| request.url().path().to_owned())
+        };
+        for unfit in ["", ".", "..", "a\tb", "\n"] {
+            assert!(matches!(url(unfit), Err(Error::NotSent { .. })), "{unfit:?}");
+        }
+        let encoded = [
+            ("../x", "..%2Fx"),
+            ("/", "%2F"),
+            ("%2e%2e", "%252e%252e"),
+            (" ", "%20"),
+            ("a?b#c", "a%3Fb%23c"),
+            ("...", "..."),
+            ("a\\b", "a%5Cb"),
+        ];
+        for (id, segment) in encoded {
+            assert_eq!(url(id).unwrap(), format!("/client/v4/accounts/a/shares/s/recipients/{segment}"));
+        }
     }
 
     fn seen(path: &[&'static str], query: Query) -> (String, String) {

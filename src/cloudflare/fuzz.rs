@@ -33,7 +33,7 @@ fn show(outcome: Result<(), super::Error>) {
 /// Anything as an id, in a manifest or from Cloudflare: refused, or exactly one segment of the path.
 pub fn id(text: &str) {
     let base = Url::parse("https://api.cloudflare.com/client/v4").expect("a URL");
-    let Ok(id) = ShareId::parse(text) else { return };
+    let Some(id) = ShareId::read(text).ok().filter(|id| client::is_segment(id.as_str())) else { return };
     let url = client::locate(&base, &["accounts", "a", "shares", id.as_str(), "recipients"]);
     let segments: Vec<&str> = url.path_segments().expect("a path").collect();
     assert_eq!(segments.len(), 7, "{url}");

@@ -1,7 +1,8 @@
 //! What Cloudflare says about shares, their recipients and their resources.
 //!
-//! Fields come and go: an object decodes as long as it says what it is. Only a missing or unusable id of the
-//! object itself, or of what it is about, is an error, and a share without a name or a resource without a type.
+//! Fields come and go: an object decodes as long as it says what it is. Only a missing or empty id of the object itself, or of
+//! what it is about, is an error, and a share without a name or a resource without a type. Such a row makes the whole list
+//! unusable: without it, the list would say of something that it is not there.
 
 use std::str::FromStr;
 
@@ -353,13 +354,29 @@ mod tests {
 
     #[test]
     fn an_object_without_a_usable_id_is_an_error() {
-        for id in [json!(null), json!(""), json!("../x"), json!("a/b"), json!(7), json!("x".repeat(200))] {
+        for id in [json!(null), json!(""), json!("a\nb"), json!(7)] {
             let mut value = share();
             value["id"] = id.clone();
             assert!(from_value::<Share>(value).is_err(), "{id}");
         }
         assert!(from_value::<Recipient>(json!({"id": "r"})).is_err());
         assert!(from_value::<ShareResource>(json!({"id": "x", "resource_id": "y"})).is_err());
+    }
+
+    #[test]
+    fn an_id_has_any_form() {
+        for id in ["../x", "a/b", " ", "{}", "a|b?c#d%2e", &"x".repeat(200)] {
+            let row = json!({"id": id, "resource_account_id": id, "resource_id": id, "resource_type": "t"});
+            let row: ShareResource = from_value(row).unwrap();
+            assert_eq!((row.id.as_str(), row.resource_account_id.as_str(), row.resource_id.as_str()), (id, id, id));
+            let recipient: Recipient = from_value(json!({"id": id, "account_id": id})).unwrap();
+            assert_eq!((recipient.id.as_str(), recipient.account_id.as_str()), (id, id));
+            let mut value = share();
+            value["id"] = json!(id);
+            assert_eq!(from_value::<Share>(value).unwrap().id.as_str(), id);
+        }
+        let nameless = json!({"id": "x", "resource_account_id": "a", "resource_id": "", "resource_type": "t"});
+        assert!(from_value::<ShareResource>(nameless).is_ok());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Which strings may name something at Cloudflare.
 //!
-//! Cloudflare promises no pattern for its ids, so a valid id is whatever is one safe path segment. Those of hex digits mean
-//! the same in either case, and a UUID with or without its dashes: people write them in both ways, and Cloudflare need not
-//! repeat what they wrote.
+//! Cloudflare promises no pattern for its ids, so what it sends is taken as it is: one row that is strange must not hide all
+//! others. What people write is checked. Ids of hex digits mean the same in either case, and a UUID with or without its dashes:
+//! people write them in both ways, and Cloudflare need not repeat what they wrote.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::interned::Interned;
 
-/// Longest id that is accepted. Cloudflare documents 32, Gateway rules are UUIDs of 36.
+/// Longest id that is accepted of people. Cloudflare documents 32, Gateway rules are UUIDs of 36.
 pub const MAX_ID: usize = 128;
 
-/// Why a string is no id.
+/// Why what somebody wrote is no id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadId;
 
@@ -31,11 +31,33 @@ impl fmt::Display for BadId {
 
 impl std::error::Error for BadId {}
 
+/// Why what Cloudflare sent, or what is recorded of it, is no id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableId;
+
+impl fmt::Display for UnreadableId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unusable id: it is empty or has control characters")
+    }
+}
+
+impl std::error::Error for UnreadableId {}
+
 fn is_id(text: &str) -> bool {
     text.len() <= MAX_ID
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && !text.contains("..")
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~:=@+-".contains(&b))
+}
+
+/// Rows are told apart by such an id, and it is sent back: two that are empty would count as one row.
+fn is_legible(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_control)
+}
+
+/// What it names is nothing but compared.
+fn is_text(_: &str) -> bool {
+    true
 }
 
 fn is_hex(text: &str) -> bool {
@@ -132,7 +154,7 @@ macro_rules! impl_id {
 }
 
 macro_rules! ids {
-    ($($(#[$doc:meta])* $name:ident($text:ty)),* $(,)?) => {$(
+    ($($(#[$doc:meta])* $name:ident($text:ty) if $is_readable:ident),* $(,)?) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Serialize, Deserialize)]
         #[serde(try_from = "String")]
@@ -141,16 +163,22 @@ macro_rules! ids {
         impl_id!($name);
 
         impl $name {
+            /// One that somebody wrote.
             pub fn parse(text: &str) -> Result<Self, BadId> {
                 if is_id(text) { Ok(Self(text.into())) } else { Err(BadId) }
+            }
+
+            /// One that Cloudflare sent, or that is recorded of it.
+            pub fn read(text: &str) -> Result<Self, UnreadableId> {
+                if $is_readable(text) { Ok(Self(text.into())) } else { Err(UnreadableId) }
             }
         }
 
         impl TryFrom<String> for $name {
-            type Error = BadId;
+            type Error = UnreadableId;
 
-            fn try_from(text: String) -> Result<Self, BadId> {
-                Self::parse(&text)
+            fn try_from(text: String) -> Result<Self, UnreadableId> {
+                Self::read(&text)
             }
         }
     )*};
@@ -158,17 +186,17 @@ macro_rules! ids {
 
 ids! {
     /// An account, owner or recipient.
-    AccountId(Interned),
+    AccountId(Interned) if is_legible,
     /// An organization of accounts.
-    OrganizationId(Interned),
+    OrganizationId(Interned) if is_id,
     /// A share.
-    ShareId(Interned),
+    ShareId(Interned) if is_legible,
     /// A row in a share's list of recipients; not the account it names.
-    RecipientId(Box<str>),
+    RecipientId(Box<str>) if is_legible,
     /// What is shared, as its own product names it (a ruleset, a Gateway policy).
-    SourceId(Interned),
+    SourceId(Interned) if is_text,
     /// A row in a share's list of resources; not the resource it names.
-    ShareResourceId(Box<str>),
+    ShareResourceId(Box<str>) if is_legible,
 }
 
 /// What somebody wrote where an id belongs, valid or not.
@@ -188,6 +216,19 @@ mod tests {
     use std::collections::{BTreeSet, HashSet};
 
     use super::*;
+
+    #[test]
+    fn what_is_sent_is_taken_as_it_is_and_what_is_written_is_checked() {
+        for odd in ["idp/okta", "a b", "{}", "|", "..", "a?b#c%2f", "é", &"x".repeat(500)] {
+            assert!(ShareId::parse(odd).is_err() && SourceId::parse(odd).is_err(), "{odd}");
+            assert!(ShareId::read(odd).is_ok_and(|id| id.as_str() == odd), "{odd}");
+            assert!(SourceId::read(odd).is_ok_and(|id| id.as_str() == odd), "{odd}");
+        }
+        for unusable in ["", "a\tb", "\0"] {
+            assert!(RecipientId::read(unusable).is_err() && AccountId::read(unusable).is_err(), "{unusable:?}");
+            assert!(SourceId::read(unusable).is_ok(), "{unusable:?}");
+        }
+    }
 
     #[test]
     fn a_uuid_means_the_same_with_and_without_dashes_and_nothing_else_does() {

@@ -15,6 +15,7 @@ pub const TESTS: &[Test] = &[
     ("hostile: a refusal's text is stripped and capped", refusal),
     ("hostile: names, words and errors of Cloudflare are stripped and capped", told),
     ("hostile: half an emoji, and an answer without end, stop nothing", undecodable),
+    ("hostile: a resource whose id is no part of a URL as it stands stops nothing, and is pruned", odd_ids),
     ("hostile: the token is found in no log, Event, status or metric", canary),
     ("hostile: a Secret that the API server does not send to its end is found in none either", cut_secret),
 ];
@@ -134,6 +135,33 @@ fn undecodable(world: &World) {
     scene.apply(&scene.share("waf", &[&a, &b], &[&x], ""));
     scene.wait_ready("share", "waf");
     only_share(&scene.state(), &[&a, &b], &[&x]);
+}
+
+/// One is in a share that nobody declares, and one in a share that prunes.
+fn odd_ids(world: &World) {
+    let scene = world.scene();
+    let [a, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.apply(&scene.share("theirs", &[&a], &[&x], "deletionPolicy: Retain"));
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("share", "theirs");
+    scene.delete("share", "theirs");
+    scene.wait_gone("share", "theirs");
+    for (share, id) in scene.live().into_iter().zip(["idp/okta", "a b?c=d#e%2f{}|"]) {
+        let resource_type = "custom-ruleset".to_owned();
+        let edit = Edit::AddResource { share: share.id, resource_type, id: id.to_owned(), account: None, meta: None };
+        world.simulator.edit(edit).expect("an edit");
+    }
+    sweeps(&scene, 3);
+    scene.apply(&scene.share("waf", &[&a], &[&x], "prune: true"));
+    scene.apply(&scene.share("new", &[&a], &[&x], ""));
+    scene.wait_ready("share", "new");
+    scene.wait_state("only what is declared", |shares| {
+        let waf = shares.iter().find(|share| share.name == "waf").expect("it is there");
+        waf.live_resources().len() == 1
+    });
+    scene.wait_ready("share", "waf");
+    assert_eq!(scene.live().len(), 3);
 }
 
 fn canary(world: &World) {

@@ -49,7 +49,7 @@ impl Answer {
 /// What Cloudflare has for this Share.
 pub async fn read(survey: &mut Survey<'_>, object: &crate::api::Share, id: &str) -> anyhow::Result<Answer> {
     let account = survey.account(object).await?;
-    let id = ShareId::parse(id)?;
+    let id = ShareId::read(id)?;
     let seen_with = object.status.as_ref().and_then(|status| status.seen_with.as_deref());
     Ok(match account.share(&id).await? {
         Some(share) if is_deleted(&share) => Answer::Absent,

@@ -58,7 +58,7 @@ pub fn parent<C: Child>(pass: &Pass<C>) -> Parent {
         recorded.share_id.is_some() && !id::same_or_none(bound, recorded.share_id.as_deref())
     });
     let share = share.filter(|_| !(pass.is_deleting() && another));
-    let parsed = |recorded: Option<&str>| recorded.and_then(|id| ShareId::parse(id).ok());
+    let parsed = |recorded: Option<&str>| recorded.and_then(|id| ShareId::read(id).ok());
     match share {
         Some(share) => {
             let own = own_record(&share);

@@ -325,7 +325,7 @@ impl Account {
     /// Counts shares that are bound and not there any more; opens the breaker when they are too many to be meant.
     pub fn count_losses(&self, bound: usize, missing: &HashMap<Interned, Loss>, now: At) -> Change {
         let cache = self.cache();
-        let is_back = |id: &str| ShareId::parse(id).is_ok_and(|id| cache.seen(&id).is_some_and(ObservedShare::is_live));
+        let is_back = |id: &str| ShareId::read(id).is_ok_and(|id| cache.seen(&id).is_some_and(ObservedShare::is_live));
         self.breaker.lock().note(bound, missing, is_back, now)
     }
 

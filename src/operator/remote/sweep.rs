@@ -348,7 +348,7 @@ impl Sweeper {
             bound += 1;
             // One that Cloudflare is deleting is lost as well: this object did not ask for that.
             let is_live = |id: &ShareId| self.account.cache().seen(id).is_some_and(ObservedShare::is_live);
-            let share_id = ShareId::parse(id).ok();
+            let share_id = ShareId::read(id).ok();
             if share_id.as_ref().is_some_and(|id| live.contains(id) || is_live(id)) {
                 continue;
             }

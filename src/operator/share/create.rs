@@ -406,7 +406,7 @@ pub async fn forget(share: &mut SharePass) -> Result<(), Stop> {
     let Some(id) = share.pass.status.share_id.clone() else { return Ok(()) };
     share.pass.status.unbind();
     share.pass.save().await?;
-    if let Ok(id) = ShareId::parse(&id) {
+    if let Ok(id) = ShareId::read(&id) {
         share.session.account.cache().forget(&id);
     }
     let message = format!("share {id} no longer exists at Cloudflare; recreating it");

@@ -78,7 +78,7 @@ impl Snapshot<'_> {
         let (index, object, status) = (self.index, self.object, self.status);
         let (owner, situation) = match (&status.share_id, &status.intent) {
             (Some(id), _) => {
-                let share = ShareId::parse(id).map_or(Presence::Gone, |id| self.presence(&id));
+                let share = ShareId::read(id).map_or(Presence::Gone, |id| self.presence(&id));
                 (index.owns(object, id), Situation::Bound { adopted: status.adopted, share })
             }
             (None, Some(intent)) => {

@@ -171,7 +171,7 @@ impl SharePass {
     /// Notes down which credential shows the share, or may be believed that it is gone.
     fn note_credential(&mut self) {
         let Some(id) = &self.pass.status.share_id else { return };
-        let shown = ShareId::parse(id).is_ok_and(|id| self.session.account.cache().seen(&id).is_some());
+        let shown = ShareId::read(id).is_ok_and(|id| self.session.account.cache().seen(&id).is_some());
         let accepted = self.session.account.accepted_at(id);
         if shown || accepted.is_some() {
             self.pass.status.seen_with = Some(self.session.account.seen_with());
