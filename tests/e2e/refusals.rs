@@ -13,6 +13,7 @@ pub const TESTS: &[Test] = &[
     ("refusals: an unknown account is named, and the others receive the share", unknown_account),
     ("refusals: an unknown account is found though Cloudflare does not point at it", unknown_account_no_pointer),
     ("refusals: an unknown account that Cloudflare does not even name is found", unknown_account_unnamed),
+    ("refusals: a resource that Cloudflare does not name in its refusal is blamed on no recipient", unnamed_resource),
     ("refusals: an unknown resource is named, and the others are shared", unknown_resource),
     ("refusals: a share with nothing but unknown accounts is not made", only_unknown),
     ("refusals: an unknown account added later is named, and the rest goes on", added_later),
@@ -114,6 +115,34 @@ fn unknown_account_unnamed(world: &World) {
     let start = Instant::now();
     scene.apply(&labelled(&scene, [&one, &two, &three], &first));
     expect_two_of_three(&scene, &two, start);
+}
+
+/// The create is refused as a whole, soon and after few requests; what goes on meanwhile is told from the start.
+fn unnamed_resource(world: &World) {
+    let scene = world.scene();
+    let [resource] = ids();
+    let accounts = ids::<12>();
+    let recipients: Vec<&str> = accounts.iter().map(String::as_str).collect();
+    let rule = world.simulator.fault(refusing("*", 400, 1001).account(&scene.account).saying(&resource));
+    let start = Instant::now();
+    scene.apply(&scene.share("waf", &recipients, &[&resource], ""));
+    let share = told(&scene, "share", "waf", "Rejected", start);
+    let text = message(&share);
+    assert!(
+        text.contains("refuses to create this share") && text.contains(&resource) && text.contains("1001"),
+        "{text}"
+    );
+    assert!(accounts.iter().all(|account| !text.contains(account)), "{text}");
+    assert!(condition(&share, "Stalled").is_some() && exceptions(&share).is_empty(), "{share:#}");
+    assert!(scene.changes().len() <= 6, "{:?}", scene.changes());
+    let (entries, _) = world.cluster.audit_since(0).expect("an audit log");
+    let told = entries.iter().map(|entry| &entry["responseObject"]);
+    let mut told = told.filter(|object| object["metadata"]["uid"] == share["metadata"]["uid"]);
+    assert!(told.any(|object| object["status"]["conditions"].to_string().contains("one recipient at a time")));
+    world.simulator.remove_fault(rule);
+    scene.ask("share", "waf");
+    scene.wait_ready("share", "waf");
+    assert_eq!(scene.only().live_recipients().len(), 12);
 }
 
 fn unknown_resource(world: &World) {

@@ -101,8 +101,9 @@ pub struct Tries {
     pub written: BTreeMap<String, Written>,
     /// Polls since something last moved.
     pub polls: u32,
-    /// How many creates in a row were refused as a whole, without saying for what.
-    pub refused_creates: usize,
+    /// The recipients with which alone the create was refused too, since it was refused as a whole without saying for what;
+    /// `None`: it was not.
+    pub refused_alone: Option<Vec<RowKey>>,
     /// A create without resources was refused.
     pub empty_refused: bool,
     /// When the share that the manifest names by id was last asked for.

@@ -13,7 +13,7 @@ use crate::core::row_key::RowKey;
 use crate::core::share_step::{self, Mode};
 use crate::core::time::At;
 use crate::operator::cluster::events::Note;
-use crate::operator::pass::memory::{Announcement, Conflict};
+use crate::operator::pass::memory::{Announcement, Conflict, Memory};
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::writer::Change;
 use crate::operator::rows::inventory;
@@ -21,8 +21,11 @@ use crate::operator::rows::row_state::{first_of, with_more};
 use crate::operator::stop::Stop;
 use crate::operator::{clock, delays};
 
-/// Where Cloudflare refuses a create without naming the recipient or resource, so many recipients are tried one by one.
+/// Where Cloudflare refuses a create without naming the recipient or resource, so many recipients are tried one by one. If it
+/// refuses it with each of them, it is about something else, and the create is tried with one other recipient each time.
 const MAX_ALONE: usize = 5;
+/// The key of the create as a whole in the memory of refusals.
+const WHOLE_CREATE: &str = "create";
 /// So many shares of the wanted name are recorded as known before a create; the status has room for no more.
 const MAX_KNOWN: usize = 100;
 
@@ -163,13 +166,17 @@ fn rows_to_send(share: &SharePass) -> Vec<RowKey> {
     if excludes && !*share.session.account.empty_refused.lock() {
         rows.retain(|key| !key.is_resource());
     }
-    let alone = share.pass.memory(|memory| memory.tries.refused_creates);
-    if alone > 0 {
-        let recipients: Vec<RowKey> = rows.iter().filter(|key| key.is_recipient()).cloned().collect();
-        let chosen = recipients.get((alone - 1) % recipients.len().max(1)).cloned();
+    if let Some(tried) = share.pass.memory(|memory| memory.tries.refused_alone.clone()) {
+        let chosen = next_alone(&rows, &tried).cloned();
         rows.retain(|key| !key.is_recipient() || Some(key) == chosen.as_ref());
     }
     rows
+}
+
+/// The recipient to try alone: one with which the create was not refused yet, or the first once it was with all of them.
+fn next_alone<'a>(rows: &'a [RowKey], tried: &[RowKey]) -> Option<&'a RowKey> {
+    let recipients = || rows.iter().filter(|key| key.is_recipient());
+    recipients().find(|key| !tried.contains(key)).or_else(|| recipients().next())
 }
 
 fn new_share(share: &SharePass, rows: &[RowKey]) -> Option<NewShare> {
@@ -271,7 +278,7 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
     let now = share.pass.now();
     share.pass.memory(|memory| {
         entries.keys().for_each(|key| memory.note_row(key, |row| row.answered = Some(now)));
-        memory.tries.refused_creates = 0;
+        memory.tries.refused_alone = None;
         memory.tries.empty_refused = false;
         memory.create_refused_at = None;
         memory.create_conflict = None;
@@ -332,22 +339,63 @@ fn create_refused(share: &SharePass, error: Error, rows: &[RowKey]) -> Result<Op
         *share.session.account.empty_refused.lock() = false;
         share.pass.memory(|memory| memory.tries.empty_refused = false);
     }
-    let alone = share.pass.memory(|memory| memory.tries.refused_creates);
-    let only = sent.0.first().filter(|_| alone > 0 && sent.0.len() == 1);
-    if let Some(key) = blamed.or(only.cloned()) {
+    if let Some(key) = blamed {
         let message = format!("Cloudflare refuses {}: {error}", share.label(&key));
         share.pass.memory(|memory| memory.refuse(&key.to_string(), message, now));
         return Ok(None);
     }
-    if sent.0.len() > 1 && alone < MAX_ALONE && error.class() == ErrorClass::Rejected {
-        share.pass.memory(|memory| memory.tries.refused_creates += 1);
-        return Ok(None);
+    Ok(unnamed_refusal(share, &error, &sent))
+}
+
+/// What a refusal means that names no row. One with several recipients may be about one of them: then each is tried alone, which
+/// is told first. `None`: go on.
+fn unnamed_refusal(share: &SharePass, error: &Error, sent: &(Vec<RowKey>, Vec<RowKey>)) -> Option<Verdict> {
+    let now = share.pass.now();
+    let with = |rows: &mut dyn Iterator<Item = &RowKey>| {
+        let named = first_of(rows.map(|key| share.label(key)), 4, ", ");
+        if named.is_empty() { String::new() } else { format!(" with {named}") }
+    };
+    let message =
+        format!("Cloudflare refuses to create this share{}: {error}", with(&mut sent.0.iter().chain(&sent.1)));
+    let is_alone = share.pass.memory(|memory| memory.tries.refused_alone.is_some());
+    let message = match sent.0.as_slice() {
+        [_, _, ..] if error.class() == ErrorClass::Rejected => {
+            share.pass.memory(|memory| memory.tries.refused_alone = Some(Vec::new()));
+            let message = format!("{message}; trying one recipient at a time, in case it is about one of them");
+            return Some(Verdict::working(Reason::Creating, message).requeue_after(delays::RECHECK));
+        }
+        [only] if is_alone && error.class() == ErrorClass::Rejected => {
+            let others_left =
+                share.snapshot(|snapshot| snapshot.payload()).iter().any(|key| key.is_recipient() && key != only);
+            let blame = format!("Cloudflare refuses {}: {error}", share.label(only));
+            if share.pass.memory(|memory| is_about_recipient(memory, only, blame, others_left, now)) {
+                return None;
+            }
+            let resources = with(&mut sent.1.iter());
+            format!("Cloudflare refuses to create this share{resources}, also with one recipient at a time: {error}")
+        }
+        _ => message,
+    };
+    share.pass.memory(|memory| memory.refuse(WHOLE_CREATE, message, now));
+    None
+}
+
+/// Takes note that the create was refused with this recipient alone, too. Whether that is taken to be about the recipient: no
+/// more once it was so with several, or with all, and those are not refused then.
+fn is_about_recipient(memory: &mut Memory, only: &RowKey, message: String, others_left: bool, now: At) -> bool {
+    let mut alone = memory.tries.refused_alone.take().unwrap_or_default();
+    if alone.contains(only) {
+        alone.clear();
     }
-    let named = first_of(rows.iter().map(|key| share.label(key)), 4, ", ");
-    let with = if named.is_empty() { String::new() } else { format!(" with {named}") };
-    let message = format!("Cloudflare refuses to create this share{with}: {error}");
-    share.pass.memory(|memory| memory.refuse("create", message, now));
-    Ok(None)
+    alone.push(only.clone());
+    let is_about_it = alone.len() < MAX_ALONE && others_left && !memory.tries.refused.contains_key(WHOLE_CREATE);
+    if is_about_it {
+        memory.refuse(&only.to_string(), message, now);
+    } else {
+        alone.iter().for_each(|key| drop(memory.tries.refused.remove(&key.to_string())));
+    }
+    memory.tries.refused_alone = Some(alone);
+    is_about_it
 }
 
 /// What the refusal of a create without resources means: once it is refused again, in another pass, the next one carries
@@ -448,4 +496,62 @@ fn blame(error: &Error, (recipients, resources): &(Vec<RowKey>, Vec<RowKey>)) ->
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::id::AccountId;
+
+    const NOW: At = At(1_000_000);
+
+    fn recipients(count: usize) -> Vec<RowKey> {
+        (0..count).map(|n| RowKey::Recipient(AccountId::parse(&format!("a{n:02}")).expect("an id"))).collect()
+    }
+
+    /// Tries creates with one recipient each that are refused, until the create as a whole is: how many were made.
+    fn refused_alone(memory: &mut Memory, all: &[RowKey]) -> usize {
+        for tries in 1..100 {
+            let payload: Vec<RowKey> =
+                all.iter().filter(|key| memory.refusal(&key.to_string(), NOW).is_none()).cloned().collect();
+            let tried = memory.tries.refused_alone.clone().expect("they are tried alone");
+            let only = next_alone(&payload, &tried).expect("one is left").clone();
+            let others_left = payload.iter().any(|key| *key != only);
+            if !is_about_recipient(memory, &only, String::new(), others_left, NOW) {
+                memory.refuse(WHOLE_CREATE, String::new(), NOW);
+                return tries;
+            }
+            assert!(memory.refusal(&only.to_string(), NOW).is_some());
+        }
+        panic!("there is no end of it");
+    }
+
+    #[test]
+    fn what_is_refused_with_each_recipient_is_blamed_on_none() {
+        for (count, expected) in [(2, 2), (4, 4), (5, 5), (300, 5)] {
+            let all = recipients(count);
+            let mut memory = Memory::default();
+            memory.tries.refused_alone = Some(Vec::new());
+            assert_eq!(refused_alone(&mut memory, &all), expected, "{count} recipients");
+            let refused: Vec<&String> = memory.tries.refused.keys().collect();
+            assert_eq!(refused, [WHOLE_CREATE], "{count} recipients");
+        }
+    }
+
+    #[test]
+    fn each_later_try_is_with_another_recipient() {
+        let all = recipients(7);
+        let mut memory = Memory::default();
+        memory.tries.refused_alone = Some(Vec::new());
+        refused_alone(&mut memory, &all);
+        let next =
+            |memory: &Memory| next_alone(&all, memory.tries.refused_alone.as_deref().unwrap_or_default()).cloned();
+        let mut tried = Vec::new();
+        for _ in 0..4 {
+            tried.extend(next(&memory));
+            assert_eq!(refused_alone(&mut memory, &all), 1);
+        }
+        let expected = [5, 6, 0, 1].map(|n| all[n].clone());
+        assert_eq!(tried, expected);
+    }
 }
