@@ -5,7 +5,7 @@ use cfshare_simulator::{Action, ErrorBody, Rule};
 use crate::Test;
 use crate::expect::{has, only_share, sweeps, tally};
 use crate::own;
-use crate::scene::{Scene, World, ids};
+use crate::scene::{Scene, World, ids, message};
 
 pub const TESTS: &[Test] = &[
     ("bulk: many recipients more are one call under prune, and as many less", one_call),
@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = &[
     ("bulk: an object that is deleted while a replaced list may still arrive waits for that", late_for_an_object),
     ("bulk: a share is not Ready while its removals wait for a replaced list", not_ready),
     ("bulk: where the list is refused each recipient is tried for itself", refused),
+    ("bulk: where the list fails without an outcome twice, each recipient is changed by itself", unanswered),
     ("bulk: where the call fails for another reason the list is sent again", tried_again),
     ("bulk: recipients are replaced though it takes long to list them", slow_list),
     ("bulk: an answer with status 200 that is empty is a success", empty_answer),
@@ -212,6 +213,25 @@ fn refused(world: &World) {
     scene.wait_state("all of them", |shares| has(&shares[0], &refs(&accounts), &[&x]));
     scene.wait_ready("share", "waf");
     assert_eq!(count(&scene, &format!("PUT {RECIPIENTS}")), 1);
+    assert_eq!(count(&scene, &format!("POST {RECIPIENTS}")), 29);
+}
+
+/// A gateway answers nothing but its own page.
+fn unanswered(world: &World) {
+    let scene = world.scene();
+    let [x] = ids();
+    let accounts = many::<30>();
+    furnished(&scene, &accounts[0], &x, "prune: true");
+    let page = Action::StatusBefore { status: 502, body: ErrorBody::Html, code: None, retry_after: None };
+    world.simulator.fault(Rule::always("PUT", RECIPIENTS, page).account(&scene.account));
+    scene.apply(&scene.share("waf", &refs(&accounts), &[&x], "prune: true"));
+    scene.wait_for("share", "waf", "why nothing changes", |share| {
+        let text = message(share);
+        text.contains("to replace the recipients") && text.contains("502")
+    });
+    scene.wait_state("all of them", |shares| has(&shares[0], &refs(&accounts), &[&x]));
+    scene.wait_ready("share", "waf");
+    assert_eq!(count(&scene, &format!("PUT {RECIPIENTS}")), 2);
     assert_eq!(count(&scene, &format!("POST {RECIPIENTS}")), 29);
 }
 

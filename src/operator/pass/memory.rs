@@ -106,6 +106,8 @@ pub struct Tries {
     pub refused_alone: Option<Vec<RowKey>>,
     /// A create without resources was refused.
     pub empty_refused: bool,
+    /// How many calls in a row that replace all recipients had no known outcome, and what became of the last one.
+    pub unanswered_lists: Option<(u32, String)>,
     /// When the share that the manifest names by id was last asked for.
     pub asked_for_id: Option<At>,
     /// When the last request to look again was first met: what was read before is too old for it.

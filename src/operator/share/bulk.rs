@@ -11,14 +11,14 @@ use super::plan::Plan;
 use super::removals::note_removal;
 use super::share_pass::SharePass;
 use crate::api::status::ShareStatus;
-use crate::cloudflare::Recipient;
+use crate::cloudflare::{Error, Recipient};
 use crate::core::id::AccountId;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Step;
 use crate::core::time::At;
 use crate::operator::clock;
 use crate::operator::delays::FRESH;
-use crate::operator::pass::memory::Announcement;
+use crate::operator::pass::memory::{Announcement, Memory};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::writer::Change;
 use crate::operator::rows::facts::RowPlan;
@@ -30,6 +30,8 @@ use crate::operator::stop::Stop;
 const MIN_CHANGES: usize = 20;
 /// So many changes are made by one call.
 const MAX_CHANGES: usize = 1000;
+/// After so many calls in a row without a known outcome, each change is made by itself.
+const MAX_UNANSWERED: u32 = 2;
 /// The key of the list in the memory of writes.
 const WRITE_KEY: &str = "all recipients";
 
@@ -65,6 +67,22 @@ pub fn is_worth_it(share: &SharePass, adds: &[RowKey], removals: &[RowKey]) -> b
     let recipients = adds.iter().chain(removals).filter(|key| key.is_recipient());
     let refused = share.pass.memory(|memory| memory.tries.refused.contains_key(WRITE_KEY));
     share.desired.prune && share.desired.organization.is_none() && !refused && recipients.count() >= MIN_CHANGES
+}
+
+/// Takes note of a call that has no known outcome.
+fn note_unanswered(memory: &mut Memory, error: &Error, now: At) {
+    let message = format!("the outcome of the request to replace the recipients is unknown: {error}");
+    let times = memory.tries.unanswered_lists.as_ref().map_or(0, |(times, _)| *times) + 1;
+    if times >= MAX_UNANSWERED {
+        memory.refuse(WRITE_KEY, message.clone(), now);
+    }
+    memory.tries.unanswered_lists = Some((times, message));
+}
+
+/// What became of the last call, as long as it may still take effect.
+pub fn unanswered(share: &SharePass) -> Option<String> {
+    pending_for(share)?;
+    share.pass.memory(|memory| memory.tries.unanswered_lists.clone()).map(|(_, message)| message)
 }
 
 /// Replaces the list by one that differs from the one that was just read in nothing but these changes.
@@ -107,7 +125,10 @@ pub async fn replace(
             note_done(share, seen, &adds, &removals, now);
             return Ok(());
         }
-        Ok(Change::Unsure(error)) => return Err(Stop::Cloudflare(error)),
+        Ok(Change::Unsure(error)) => {
+            share.pass.memory(|memory| note_unanswered(memory, &error, now));
+            return Err(Stop::Cloudflare(error));
+        }
         // One of them may be why: each is tried for itself.
         Ok(Change::Not(error)) if error.class().refuses() => {
             let message = format!("Cloudflare refuses to replace the recipients: {error}");
@@ -156,6 +177,7 @@ fn note_done(share: &mut SharePass, seen: &ObservedShare, adds: &[RowKey], remov
         note_removal(share, key);
     }
     share.pass.status.replacing_since = None;
+    share.pass.memory(|memory| memory.tries.unanswered_lists = None);
 }
 
 /// Whom the list names: those that receive the share, and those that were announced and may not be shown yet.
@@ -174,4 +196,19 @@ fn list(share: &SharePass, seen: &ObservedShare, plan: &Plan, adds: &[RowKey], r
 
 fn rows(seen: &ObservedShare, removals: &[RowKey]) -> Vec<Recipient> {
     removals.iter().filter_map(|key| seen.recipient(key.recipient()?).cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_two_calls_in_a_row_without_a_known_outcome_the_list_is_replaced_no_more() {
+        let mut memory = Memory::default();
+        let lost = |cause: &str| Error::Lost { cause: cause.into() };
+        note_unanswered(&mut memory, &lost("one"), At(1));
+        assert!(!memory.tries.refused.contains_key(WRITE_KEY));
+        note_unanswered(&mut memory, &lost("two"), At(2));
+        assert!(memory.tries.refused[WRITE_KEY].message.contains("two"));
+    }
 }

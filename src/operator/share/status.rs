@@ -252,6 +252,9 @@ fn under_way(share: &SharePass, summary: &Summary<'_>, waiting: Vec<&RowState>, 
     }
     let rows: Vec<_> = waiting.into_iter().chain(awaited).collect();
     let mut message = with_rows(share, so_far, &rows);
+    if let Some(unanswered) = bulk::unanswered(share) {
+        message = format!("{message}; {unanswered}");
+    }
     if !is_active {
         message = format!("{message}; {}", not_active(seen));
     }
