@@ -192,6 +192,11 @@ impl<'a> Api<'a> {
     }
 
     async fn send<T>(self, call: Call<'_>, read: impl Fn(&ResponseHead, &[u8]) -> Result<T, Error>) -> Answer<T> {
+        // A POST that was refused without a reason may have been made: it would be made once more.
+        let is_repeatable = [Method::PUT, Method::DELETE].contains(&call.method);
+        let read = |head: &ResponseHead, body: &[u8]| {
+            read(head, body).map_err(|error| if is_repeatable { error.of_repeatable() } else { error })
+        };
         self.client.send(self.credential, Call { change: self.change, ..call }, read).await
     }
 

@@ -89,6 +89,18 @@ impl Error {
         }
     }
 
+    /// The same of a call that may be made twice: its refusal is believed also if it gives no reason.
+    pub(super) fn of_repeatable(mut self) -> Error {
+        if let Error::Answered { status, errors, .. } = &mut self
+            && errors.is_empty()
+            && (400..500).contains(status)
+            && ![408, 409, 425, 429].contains(status)
+        {
+            errors.push(ApiError { code: 0, message: "(no reason given)".into(), pointer: None, chain: Vec::new() });
+        }
+        self
+    }
+
     /// What a message on refused credentials adds where it was not Cloudflare's API that refused them.
     pub fn blocked(&self) -> &'static str {
         match self {
@@ -262,6 +274,21 @@ mod tests {
         for (error, outcome, class) in cases {
             assert_eq!((error.write_outcome(), error.class()), (outcome, class), "{error}");
         }
+    }
+
+    #[test]
+    fn a_refusal_without_a_reason_is_believed_of_a_call_that_may_be_made_twice() {
+        for status in 0..=999 {
+            for codes in [&[][..], &[1]] {
+                let error = answered(status, codes);
+                let (outcome, class) = (error.write_outcome(), error.class());
+                let is_refusal = (400..500).contains(&status) && ![408, 409, 425, 429].contains(&status);
+                let expected = if is_refusal { Refused } else { outcome };
+                let repeatable = error.of_repeatable();
+                assert_eq!((repeatable.write_outcome(), repeatable.class()), (expected, class), "{status} {codes:?}");
+            }
+        }
+        assert_eq!(garbled(400).of_repeatable().write_outcome(), Ambiguous);
     }
 
     #[test]
