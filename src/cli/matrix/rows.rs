@@ -17,7 +17,7 @@ use crate::cli::output::count;
 use crate::cli::reach::Reach;
 use crate::core::id::AnyId;
 use crate::core::interned::Interned;
-use crate::operator::{NOT_CONVERGING, REFUSED, is_settled_long_ago};
+use crate::operator::{NOT_CONVERGING, REFUSED, is_about_exclusion, is_settled_long_ago};
 
 /// An account, or all members of an organization.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,7 +102,10 @@ impl<'a> Accounts<'a> {
         }
         for entry in share.status.iter().flat_map(|status| &status.exceptions) {
             let Some(id) = &entry.row.account_id else { continue };
-            all.entry(id).exception.get_or_insert(entry);
+            let account = all.entry(id);
+            if !account.is_excluded || is_about_exclusion(&entry.state) {
+                account.exception.get_or_insert(entry);
+            }
         }
         all
     }

@@ -161,8 +161,10 @@ impl Table {
                 0 => String::new(),
                 n => format!(" except {n} excluded"),
             };
+            // Without a share, nobody receives it.
+            let is = if column.share_id.is_some() { "is shared" } else { "would be shared" };
             self.notes.push(format!(
-                "{} is shared with every account of organization {}{except} ({}); they are not listed one by one",
+                "{} {is} with every account of organization {}{except} ({}); they are not listed one by one",
                 column.title(),
                 clean(id.as_str(), LONGEST),
                 row.cell.word,

@@ -143,9 +143,12 @@ fn an_exclusion_that_is_not_in_force_says_so() {
     let status = json!({
         "recipients": {"declared": 7, "associated": 7, "pending": 0, "failed": 0, "summary": "7/7"},
         "inventory": {"excluded": [{"accountID": "a2"}]},
-        "exceptions": [{"accountID": "a1", "state": "refused", "since": "2026-01-01T00:00:00Z", "message": "403"}]});
+        "exceptions": [{"accountID": "a1", "state": "not excluded", "since": "2026-01-01T00:00:00Z", "message": "403"},
+                       {"accountID": "a2", "state": "absent", "since": "2026-01-01T00:00:00Z"}]});
     let expected = [("org", "associated 7/7"), ("a1", "associated, should be excluded"), ("a2", "excluded")];
-    assert_eq!(words(&of(share(spec, status), vec![])), pairs(&expected));
+    assert_eq!(words(&of(share(spec.clone(), status.clone()), vec![])), pairs(&expected));
+    // A ShareRecipient that declares an excluded account is invalid, and not what the exclusion is judged by.
+    assert_eq!(words(&of(share(spec, status), vec![child("a2", Value::Null)])), pairs(&expected));
 }
 
 #[test]
@@ -170,6 +173,15 @@ fn who_receives_the_share_of_an_organization_is_said_since_it_has_one_row() {
     assert_eq!(notes(counts(0), associated.clone()), said(" except 2 excluded", "associated 7/7"));
     assert_eq!(notes(counts(1), associated), said(" except 2 excluded", "associated 7/7"));
     assert_eq!(notes(counts(0), ready("Unknown", "Denied")), said("", "unknown"));
+    let forbidden = json!({"shareID": null, "conditions": ready("False", "OrganizationNotAllowed")});
+    let mut table = of(share(spec.clone(), forbidden), vec![]);
+    table.notes.clear();
+    table.note_organizations();
+    assert!(
+        table.notes[0].starts_with("ns/waf would be shared with every account of organization org"),
+        "{:?}",
+        table.notes
+    );
     let unmade = json!({"shareID": null, "conditions": ready("False", "WaitingForResources")});
     let mut table = of(share(spec, unmade), vec![]);
     table.notes.clear();

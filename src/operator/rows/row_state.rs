@@ -11,6 +11,8 @@ use crate::operator::remote::observed_share::ObservedShare;
 pub const NOT_EXCLUDED: &str = "not excluded";
 /// The same, because a person has to confirm the exclusion first.
 pub const EXCLUSION_BLOCKED: &str = "exclusion blocked";
+/// Of an account that is not excluded yet, in a share that has nothing yet that it could receive.
+pub const EXCLUSION_PENDING: &str = "exclusion pending";
 /// The word for a row of which Cloudflare tells no status.
 const NO_STATUS: &str = "without a status";
 /// Cloudflare refused the call that adds the row.
@@ -42,6 +44,11 @@ pub enum State {
     Failed,
     /// Cloudflare refused the call.
     Refused,
+}
+
+/// Whether this is how an account stands that is to be excluded, and is not: a ShareRecipient may declare the same account.
+pub fn is_about_exclusion(word: &str) -> bool {
+    [NOT_EXCLUDED, EXCLUSION_BLOCKED, EXCLUSION_PENDING].contains(&word)
 }
 
 impl RowState {

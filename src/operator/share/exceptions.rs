@@ -16,14 +16,13 @@ use crate::operator::pass::verdict::latest;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::row_state::{
-    EXCLUSION_BLOCKED, NOT_CONVERGING, NOT_EXCLUDED, RowState, State, first_of, of_another_account, row_state,
+    EXCLUSION_BLOCKED, EXCLUSION_PENDING, NOT_CONVERGING, NOT_EXCLUDED, RowState, State, first_of, of_another_account,
+    row_state,
 };
 use crate::operator::{clock, conditions};
 
 const MAX_EXCEPTIONS: usize = 100;
 const MAX_MESSAGE: usize = 300;
-/// The share has nothing yet that the account could receive.
-const PENDING: &str = "exclusion pending";
 
 /// Resources that wait until accounts are excluded: where that does not go on by itself, neither do they.
 fn hold_back_resources(row_states: &mut [RowState]) {
@@ -43,7 +42,7 @@ fn name_exclusions(row_states: &mut [RowState], seen: &ObservedShare, losing: Op
         let (word, until) = if blocked.contains(&row.key) {
             (EXCLUSION_BLOCKED, Some("someone confirms the exclusion"))
         } else if seen.live_resources() == 0 {
-            (PENDING, None)
+            (EXCLUSION_PENDING, None)
         } else {
             (NOT_EXCLUDED, Some("it is excluded"))
         };
