@@ -9,7 +9,7 @@ use kube::{Api, ResourceExt};
 
 use super::cluster::Cluster;
 use crate::core::shard;
-use crate::operator::{SWEEPS, Sweep, Sweeps, WATCHES, Watches, sweeps};
+use crate::operator::{SWEEPS, Sweep, Sweeps, WATCHES, Watches, sweeps, with_cause};
 
 /// Where the Lease is.
 #[derive(Args, Debug, Clone)]
@@ -126,16 +126,18 @@ impl LeaseName {
     }
 
     async fn lease(&self, api: &Api<Lease>, name: &str) -> Result<Option<Lease>, String> {
-        match api.get_opt(name).await {
-            Ok(lease) => Ok(lease),
-            Err(kube::Error::Api(status)) if status.code == 403 => {
-                let name = self.full(name);
-                Err(format!("you are not allowed to read Lease {name}, so it is not known whether cfshare runs"))
-            }
-            Err(error) => {
-                let name = self.full(name);
-                Err(format!("Lease {name} cannot be read ({error}), so it is not known whether cfshare runs"))
-            }
+        api.get_opt(name).await.map_err(|error| unreadable(&self.full(name), &error))
+    }
+}
+
+/// Why a Lease cannot be read, and what that means.
+pub fn unreadable(name: &str, error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if status.code == 403 => {
+            format!("you are not allowed to read Lease {name}, so it is not known whether cfshare runs")
+        }
+        error => {
+            format!("Lease {name} cannot be read ({}), so it is not known whether cfshare runs", with_cause(error))
         }
     }
 }

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
+use crate::operator::with_cause;
+
 /// How a command ended that could be carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -59,11 +61,17 @@ pub fn count(n: usize, noun: &str) -> String {
 /// An error and its causes, each said once: many say their cause themselves.
 pub fn causes(error: &anyhow::Error) -> String {
     let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
+    for cause in error.chain() {
+        // Its own text has the whole answer of the API server in the notation of Rust.
+        let refused = cause.downcast_ref::<kube::Error>();
+        let cause = refused.map_or_else(|| cause.to_string(), with_cause);
         if text.is_empty() {
             text = cause;
         } else if !text.contains(&cause) {
             text = format!("{text}: {cause}");
+        }
+        if refused.is_some() {
+            break;
         }
     }
     text
@@ -77,6 +85,14 @@ mod tests {
     fn a_cause_is_said_once() {
         let error = anyhow::anyhow!("refused").context("no way: refused").context("not reached");
         assert_eq!(causes(&error), "not reached: no way: refused");
+    }
+
+    #[test]
+    fn what_the_api_server_refuses_is_said_in_its_own_words() {
+        let status = kube::core::Status::failure("no such thing", "Forbidden").with_code(403);
+        let refused = kube::Error::Api(Box::new(status));
+        let said = causes(&anyhow::Error::new(refused).context("Shares cannot be listed"));
+        assert_eq!(said, "Shares cannot be listed: no such thing (403)");
     }
 
     #[test]

@@ -9,9 +9,9 @@ use k8s_openapi::api::authorization::v1::{
 };
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::Api;
 use kube::api::PostParams;
 use kube::core::{ApiResource, DynamicObject};
+use kube::{Api, ResourceExt};
 use serde_json::Value;
 
 use super::owners::check_owners;
@@ -24,6 +24,7 @@ use crate::cli::lease::{self, Leader};
 use crate::cli::output::causes;
 use crate::core::health::place;
 use crate::core::shard;
+use crate::operator::{SWEEPS, sweeps, with_cause};
 
 /// A Lease that the operator should have, and what was read of it.
 type ReadLease = (String, Result<Option<Lease>, kube::Error>);
@@ -97,7 +98,7 @@ impl Doctor {
             match allowed(cluster, user.as_deref(), needed.clone()).await {
                 Ok(true) => {}
                 Ok(false) => missing.push(describe(needed)),
-                Err(error) => return findings.warn(format!("rights: cannot be checked ({error})")),
+                Err(error) => return findings.warn(format!("rights: cannot be checked ({})", with_cause(&error))),
             }
         }
         if missing.is_empty() {
@@ -158,7 +159,10 @@ impl Doctor {
 fn check_lease(name: &str, read: Result<Option<Lease>, kube::Error>, findings: &mut Findings) {
     match read {
         Ok(Some(lease)) => match lease::leader(name, &lease, k8s_openapi::jiff::Timestamp::now()) {
-            Leader::Leads(holder) => findings.ok(format!("lease {name}: held by {holder}")),
+            Leader::Leads(holder) => {
+                findings.ok(format!("lease {name}: held by {holder}"));
+                check_calls_left(name, &lease, findings);
+            }
             Leader::Nobody(why) | Leader::Unknown(why) => findings.fail(format!("lease: {why}")),
             Leader::Partly(_) => {}
         },
@@ -166,7 +170,21 @@ fn check_lease(name: &str, read: Result<Option<Lease>, kube::Error>, findings: &
             "lease {name}: not found: the operator does not run, or runs without --leader-elect, or has another \
              --lease-namespace or --lease-name"
         )),
-        Err(error) => findings.warn(format!("lease {name}: cannot be read ({error})")),
+        Err(error) => findings.warn(format!("lease: {}", lease::unreadable(name, &error))),
+    }
+}
+
+/// Credentials whose rate limit is used up, as who holds the Lease says.
+fn check_calls_left(name: &str, lease: &Lease, findings: &mut Findings) {
+    let sweeps = sweeps::parse(lease.annotations().get(SWEEPS).map(String::as_str));
+    let spent = sweeps.iter().filter(|(_, sweep)| sweep.left == Some(0));
+    let credentials: BTreeSet<&str> =
+        spent.filter_map(|(key, _)| key.rsplit_once('@')).map(|(_, credential)| credential).collect();
+    for credential in credentials {
+        findings.warn(format!(
+            "rate limit: the operator cannot make a call immediately with credential=\"{credential}\" (in metrics), as of the \
+             last renewal of Lease {name}, so changes wait: see docs/credentials.md#rate-limits"
+        ));
     }
 }
 
@@ -254,7 +272,7 @@ async fn check_crds(cluster: &Cluster, findings: &mut Findings) {
             Err(kube::Error::Api(status)) if status.code == 403 => {
                 findings.warn(format!("CRD {name}: you are not allowed to read it, so its version is not checked"));
             }
-            Err(error) => findings.fail(format!("CRD {name}: cannot be read ({error})")),
+            Err(error) => findings.fail(format!("CRD {name}: cannot be read ({})", with_cause(&error))),
         }
     }
 }
@@ -294,6 +312,28 @@ mod tests {
         let said = differs("shares.cfshare.dev");
         let places = ["upgrade the program", "upgrade the chart", "kubectl apply"].map(|part| said.find(part));
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{said}");
+    }
+
+    #[test]
+    fn a_credential_without_calls_left_is_warned_of_once() {
+        let sweeps = r#"{"a@f1":{"at":1,"every":1,"left":0},"b@f1":{"at":1,"every":1,"left":0},"c@f2":{"at":1,"every":1,"left":9}}"#;
+        let lease = json!({"metadata": {"name": "l", "annotations": {SWEEPS: sweeps}}});
+        let lease: Lease = serde_json::from_value(lease).expect("a Lease");
+        let mut findings = Findings::default();
+        check_calls_left("ns/l", &lease, &mut findings);
+        assert!(findings.lines.len() == 1 && findings.lines[0].1.contains("credential=\"f1\""), "{:?}", findings.lines);
+    }
+
+    #[test]
+    fn who_may_not_read_the_lease_is_told_so() {
+        let status = kube::core::Status::failure("leases is forbidden", "Forbidden").with_code(403);
+        let mut findings = Findings::default();
+        check_lease("ns/l", Err(kube::Error::Api(Box::new(status))), &mut findings);
+        assert!(
+            findings.lines[0].1.starts_with("lease: you are not allowed to read Lease ns/l, "),
+            "{:?}",
+            findings.lines
+        );
     }
 
     #[test]

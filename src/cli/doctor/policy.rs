@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::Findings;
 use crate::api::{FINALIZER, Share, is_deleting};
 use crate::cli::cluster::Cluster;
+use crate::operator::with_cause;
 
 const IMPERSONATE: HeaderName = HeaderName::from_static("impersonate-user");
 
@@ -36,7 +37,9 @@ pub async fn check_self_restriction(cluster: &Cluster, user: Option<&str>, share
         Err(kube::Error::Api(status)) if status.code == 403 => {
             findings.ok("policy self-restriction: the operator may not change this Share at all");
         }
-        Err(error) => findings.warn(format!("policy self-restriction: cannot be checked ({error})")),
+        Err(error) => {
+            findings.warn(format!("policy self-restriction: cannot be checked ({})", with_cause(&error)));
+        }
     }
 }
 
