@@ -3,6 +3,7 @@
 // Clippy takes two columns of one priority for one attribute given twice.
 #![allow(clippy::duplicated_attributes)]
 
+pub mod admission;
 pub mod child_object;
 mod child_status;
 mod common_status;

@@ -257,6 +257,26 @@ fn plan_on_top(world: &World) {
     assert!(ran.code == 2 && ran.out.contains(&format!("  + recipient {three}\n")), "{}", ran.out);
     let ran = alone(&scene, &["plan", "-f", "-"], &yaml);
     assert!(ran.code == 1 && ran.err.contains("--cluster"), "{}", ran.err);
+    // Nothing is planned for what cannot be applied.
+    let moved = scene.share("waf", &[&one, &two], &[&first], "").replace(&scene.account, &three);
+    let with_both = scene.share("waf", &[&one], &[&first], "organization: {id: o1}\nrecipients: []");
+    let orphan = scene.recipient("four", "nobody", &three, "");
+    let adopting = scene.share("waf", &[&one, &two], &[&first], "shareID: 3fd85f74b32742f1bff64a85009dda07");
+    for (yaml, said) in [
+        (moved, "spec.accountID: cannot be changed: a share cannot move to another account"),
+        (with_both, "spec.organization: organization already includes every account"),
+        (orphan, "names this Share in spec.shareRef, and it is neither in the files nor in the cluster"),
+        (adopting, "but spec.shareID is 3fd85f74b32742f1bff64a85009dda07 and cannot be changed"),
+    ] {
+        let ran = cfshare_with(&scene, &["plan", "--cluster", "-f", "-"], &yaml);
+        assert!(
+            ran.code == 1 && ran.out.contains("\n  ! ") && ran.out.contains(said),
+            "{said}: {} {}",
+            ran.out,
+            ran.err
+        );
+        assert!(ran.out.ends_with("\nno calls for 1 Share; 1 Share could not be planned\n"), "{}", ran.out);
+    }
     assert_eq!(scene.changes().len(), before);
 }
 

@@ -117,8 +117,10 @@ where
         // What a server once wrote into a file is no record of this object.
         manifest.remove("status");
     }
-    let mut object: K = serde_json::from_value(manifest.clone())
-        .with_context(|| format!("{kind} {name} does not match the CRD; note that ids must be quoted strings"))?;
+    let mut object: K = serde_json::from_value(manifest.clone()).map_err(|error| {
+        let hint = if is_number_for_text(&error) { "; note that ids must be quoted strings" } else { "" };
+        anyhow::Error::new(error).context(format!("{kind} {name} does not match the CRD{hint}"))
+    })?;
     let kept = serde_json::to_value(&object)?;
     if let Some(path) = unknown(&manifest["spec"], &kept["spec"], "spec") {
         anyhow::bail!("{kind} {name}: there is no field {path}: check its spelling with `kubectl explain`");
@@ -127,6 +129,13 @@ where
     meta.namespace.get_or_insert_with(|| namespace.to_owned());
     meta.uid = None;
     Ok(object)
+}
+
+/// Whether YAML took an id for a number.
+fn is_number_for_text(error: &serde_json::Error) -> bool {
+    let said = error.to_string();
+    let is_number = ["invalid type: integer", "invalid type: floating point", "invalid type: number"];
+    is_number.iter().any(|number| said.contains(number)) && said.contains("string")
 }
 
 /// The first field that the type did not take.
@@ -209,6 +218,10 @@ mod tests {
         assert!(error.contains("no field spec.recipients[0].nme"), "{error}");
         let error = share("{accountID: 1}").unwrap_err();
         assert!(error.contains("Share a does not match the CRD; note that ids must be quoted strings"), "{error}");
+        let error = share(r#"{accountID: "1", recipients: [{accountID: 372}]}"#).unwrap_err();
+        assert!(error.contains("note that ids must be quoted strings"), "{error}");
+        let error = share(r#"{accountID: "1", managementPolicy: observe}"#).unwrap_err();
+        assert!(error.contains("Share a does not match the CRD: unknown variant `observe`"), "{error}");
     }
 
     #[test]

@@ -12,16 +12,18 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::core::object::HasSpec;
 use kube::{Resource, ResourceExt};
+use serde::Serialize;
 
 use super::cluster::{Cluster, Objects, Scope};
 use super::credentials::{Remotes, credential_of_environment};
 use super::output::{Exit, causes, print_json};
 use super::remote::{Endpoint, Rows, explained_of, unknown_target, words};
 use super::survey::{Account, Survey, View};
+use crate::api::admission::Admission;
 use crate::api::{ChildObject, Name, Share, is_suspended};
 use crate::core::deletions::MaxDeletions;
 use crate::core::id::{AnyId, ShareId};
@@ -42,7 +44,15 @@ pub(in crate::cli) use yaml::documents;
 ///
 /// Exit code 0: no calls. 2: at least one call. 1: error, or a Share could not be planned.
 #[derive(Args, Debug, Clone)]
-#[command(verbatim_doc_comment)]
+#[command(
+    verbatim_doc_comment,
+    mut_arg("kube_cluster", |cluster| {
+        cluster.help(
+            "With -f or -k: as if the files were applied to the cluster. NAME: cluster in the kubeconfig; default: the \
+             cluster of the context",
+        )
+    })
+)]
 pub struct Plan {
     /// File of manifests, directory (read recursively), or - for standard input; may be repeated
     #[arg(short, long = "filename", value_name = "FILE")]
@@ -76,7 +86,7 @@ const SETTLE_TIME: Duration = Duration::from_secs(240);
 
 impl Plan {
     pub async fn run(&self, out: &mut impl Write) -> anyhow::Result<Exit> {
-        let (fleet, concerned, cluster) = self.subject().await?;
+        let Subject { fleet, concerned, cluster, mut refused } = self.subject().await?;
         let mut shares: Vec<Arc<Share>> = fleet.shares().collect();
         shares.retain(|share| concerned.as_ref().is_none_or(|names| names.contains(&Name::of(share.as_ref()))));
         shares.sort_by_key(|share| Name::of(share.as_ref()));
@@ -87,13 +97,21 @@ impl Plan {
             accounts: HashMap::new(),
         };
         let mut plan = Vec::new();
+        let not_planned = |problem| Preview { problem: Some(problem), ..Preview::default() };
         for share in &shares {
-            let preview = planner
-                .preview(&fleet, share)
-                .await
-                .unwrap_or_else(|problem| Preview { problem: Some(problem), ..Preview::default() });
-            plan.push(Planned { name: Name::of(share.as_ref()), account: share.spec.account_id.to_string(), preview });
+            let name = Name::of(share.as_ref());
+            let preview = match refused.remove(&name) {
+                Some(problem) => not_planned(problem),
+                None => planner.preview(&fleet, share).await.unwrap_or_else(not_planned),
+            };
+            plan.push(Planned { name, account: Some(share.spec.account_id.to_string()), preview });
         }
+        // Of Shares that do not exist.
+        plan.extend(refused.into_iter().map(|(name, problem)| Planned {
+            name,
+            account: None,
+            preview: not_planned(problem),
+        }));
         note_held_deletions(&fleet, &mut plan);
         match self.output {
             Form::Text => out.write_all(print::text(&plan).as_bytes())?,
@@ -109,19 +127,19 @@ impl Plan {
         })
     }
 
-    /// The objects; which Shares of them are meant, if not all; and the cluster where one is needed.
-    async fn subject(&self) -> anyhow::Result<(Fleet, Option<BTreeSet<Name>>, Option<Cluster>)> {
+    async fn subject(&self) -> anyhow::Result<Subject> {
         if self.files.is_empty() && self.kustomize.is_none() {
             if self.prune {
                 anyhow::bail!("--prune compares files with the cluster: specify them with -f or -k");
             }
             let cluster = self.scope.cluster().await?;
             cluster.must_exist().await?;
-            return Ok((cluster.fleet().await?, cluster.selected().await?, Some(cluster)));
+            let (fleet, concerned) = (cluster.fleet().await?, cluster.selected().await?);
+            return Ok(Subject { fleet, concerned, cluster: Some(cluster), refused: BTreeMap::new() });
         }
         let cluster = if self.scope.kube.cluster.is_some() { Some(self.scope.cluster().await?) } else { None };
-        let namespace = cluster.as_ref().and_then(|cluster| cluster.namespace.clone());
-        let namespace = namespace.or_else(|| self.scope.namespace.clone()).unwrap_or_else(|| "default".into());
+        let of_context = || cluster.as_ref().map(|cluster| cluster.kube.default_namespace().to_owned());
+        let namespace = self.scope.namespace.clone().or_else(of_context).unwrap_or_else(|| "default".into());
         let manifests = match &self.kustomize {
             Some(folder) => Objects::build(folder, &namespace)?,
             None => Objects::read(&self.files, &namespace)?,
@@ -131,38 +149,67 @@ impl Plan {
                 "the files contain no Share, ShareRecipient or ShareResource: check the path given with -f or -k"
             );
         }
+        match cluster {
+            Some(cluster) => self.on_top(manifests, cluster).await,
+            None => first(manifests),
+        }
+    }
+
+    /// Manifests as if they were applied to the cluster.
+    async fn on_top(&self, mut manifests: Objects, cluster: Cluster) -> anyhow::Result<Subject> {
         let mut concerned = concerned(&manifests);
-        let Some(cluster) = cluster else {
-            let known: HashSet<Name> = manifests.shares.iter().map(Name::of).collect();
-            if let Some(orphan) = concerned.iter().find(|name| !known.contains(name)) {
-                anyhow::bail!(
-                    "Share {orphan} is not in the files: add its file, or use --cluster to read it from the cluster"
-                );
-            }
-            let Objects { shares, recipients, resources } = manifests;
-            return Ok((Fleet::new(shares, recipients, resources), None, None));
-        };
         let own = self.scope.namespace.as_deref().into_iter().filter(|_| self.prune);
         let namespaces: BTreeSet<&str> = concerned.iter().map(|name| name.namespace.as_str()).chain(own).collect();
-        let Objects { mut shares, mut recipients, mut resources } = Objects::default();
-        for namespace in namespaces {
-            let objects = cluster.within(namespace).objects().await?;
-            shares.extend(objects.shares);
-            recipients.extend(objects.recipients);
-            resources.extend(objects.resources);
+        let mut there = Objects::default();
+        if self.scope.all_namespaces {
+            there = cluster.whole().objects().await?;
+        } else {
+            for namespace in &namespaces {
+                let objects = cluster.within(namespace).objects().await?;
+                there.shares.extend(objects.shares);
+                there.recipients.extend(objects.recipients);
+                there.resources.extend(objects.resources);
+            }
         }
+        keep_ids(&there.shares, &mut manifests.shares);
+        let refused = refused(&manifests, &there);
+        let Objects { mut shares, mut recipients, mut resources } = there;
         if self.prune {
-            concerned.extend(self::concerned(&Objects {
-                shares: delete_missing(&mut shares, &manifests.shares),
-                recipients: delete_missing(&mut recipients, &manifests.recipients),
-                resources: delete_missing(&mut resources, &manifests.resources),
-            }));
+            let deleted = self::concerned(&Objects {
+                shares: delete_missing(&mut shares, &manifests.shares, &namespaces),
+                recipients: delete_missing(&mut recipients, &manifests.recipients, &namespaces),
+                resources: delete_missing(&mut resources, &manifests.resources, &namespaces),
+            });
+            concerned.extend(deleted);
         }
         apply(&mut shares, manifests.shares);
         apply(&mut recipients, manifests.recipients);
         apply(&mut resources, manifests.resources);
-        Ok((Fleet::new(shares, recipients, resources), Some(concerned), Some(cluster)))
+        let fleet = Fleet::new(shares, recipients, resources);
+        Ok(Subject { fleet, concerned: Some(concerned), cluster: Some(cluster), refused })
     }
+}
+
+/// What a plan is made for.
+struct Subject {
+    fleet: Fleet,
+    /// Which Shares are meant, if not all.
+    concerned: Option<BTreeSet<Name>>,
+    /// The cluster, where one is needed.
+    cluster: Option<Cluster>,
+    /// Why nothing can be planned for these Shares.
+    refused: BTreeMap<Name, String>,
+}
+
+/// Manifests as if they were applied for the first time.
+fn first(manifests: Objects) -> anyhow::Result<Subject> {
+    let known: HashSet<Name> = manifests.shares.iter().map(Name::of).collect();
+    if let Some(orphan) = concerned(&manifests).iter().find(|name| !known.contains(name)) {
+        anyhow::bail!("Share {orphan} is not in the files: add its file, or use --cluster to read it from the cluster");
+    }
+    let refused = refused(&manifests, &Objects::default());
+    let Objects { shares, recipients, resources } = manifests;
+    Ok(Subject { fleet: Fleet::new(shares, recipients, resources), concerned: None, cluster: None, refused })
 }
 
 /// The Shares that the manifests are about, their own and those of their children.
@@ -170,10 +217,80 @@ fn concerned(manifests: &Objects) -> BTreeSet<Name> {
     manifests.shares.iter().map(Name::of).chain(manifests.children().map(ChildObject::share)).collect()
 }
 
-/// Deletes what the manifests lack, as the API server does with what has a finalizer, and returns that.
-fn delete_missing<K: Resource<DynamicType = ()> + Clone>(there: &mut [K], manifests: &[K]) -> Vec<K> {
+/// A `shareID` that was set by another than the one who applies the manifest stays, though the manifest does not have it.
+fn keep_ids(there: &[Share], manifests: &mut [Share]) {
+    let set_by_another = |share: &&Share| {
+        let owners = share
+            .metadata
+            .managed_fields
+            .iter()
+            .flatten()
+            .filter(|owner| owner.subresource.as_deref().unwrap_or_default().is_empty());
+        let owns = |owner: &ManagedFieldsEntry, field: &str| {
+            owner.fields_v1.as_ref().is_some_and(|fields| !fields.0["f:spec"][field].is_null())
+        };
+        let mut of_id = owners.filter(|owner| owns(owner, "f:shareID")).peekable();
+        of_id.peek().is_some() && of_id.all(|owner| !owns(owner, "f:accountID"))
+    };
+    let kept: HashMap<Name, &Share> =
+        there.iter().filter(set_by_another).map(|share| (Name::of(share), share)).collect();
+    for manifest in manifests.iter_mut().filter(|manifest| manifest.spec.share_id.is_none()) {
+        if let Some(share) = kept.get(&Name::of(manifest)) {
+            manifest.spec.share_id = share.spec.share_id.clone();
+        }
+    }
+}
+
+/// Why the API server would refuse manifests, or nobody would reconcile them, by the Shares that they are about.
+fn refused(manifests: &Objects, there: &Objects) -> BTreeMap<Name, String> {
+    let admission = Admission::new();
+    let mut refused: BTreeMap<Name, Vec<String>> = BTreeMap::new();
+    let shares = refusals(&admission, &there.shares, &manifests.shares, Name::of);
+    let recipients = refusals(&admission, &there.recipients, &manifests.recipients, ChildObject::share);
+    let resources = refusals(&admission, &there.resources, &manifests.resources, ChildObject::share);
+    for (name, why) in shares.into_iter().chain(recipients).chain(resources) {
+        refused.entry(name).or_default().push(why);
+    }
+    let shares: HashSet<Name> = there.shares.iter().chain(&manifests.shares).map(Name::of).collect();
+    let mut missing = HashSet::new();
+    for child in manifests.children() {
+        if shares.contains(&child.share()) || !missing.insert(child.share()) {
+            continue;
+        }
+        refused.entry(child.share()).or_default().push(format!(
+            "{} names this Share in spec.shareRef, and it is neither in the files nor in the cluster: check the name, or add \
+             its file",
+            child.object_key()
+        ));
+    }
+    refused.into_iter().map(|(name, why)| (name, why.join("; "))).collect()
+}
+
+fn refusals<K>(admission: &Admission, there: &[K], manifests: &[K], share: impl Fn(&K) -> Name) -> Vec<(Name, String)>
+where
+    K: Resource<DynamicType = ()> + Serialize,
+{
+    let json = |object: &K| serde_json::to_value(object).unwrap_or_default();
+    let there: HashMap<Name, &K> = there.iter().map(|object| (Name::of(object), object)).collect();
+    let kind = K::kind(&());
+    let refusal = |manifest: &K| {
+        let name = Name::of(manifest);
+        let old = there.get(&name).map(|old| json(old));
+        let why = admission.refusals(&kind, old.as_ref(), &json(manifest));
+        (!why.is_empty())
+            .then(|| (share(manifest), format!("the API server refuses {kind} {name}: {}", why.join("; "))))
+    };
+    manifests.iter().filter_map(refusal).collect()
+}
+
+/// Deletes what the manifests lack in these namespaces, as the API server does with what has a finalizer, and returns that.
+fn delete_missing<K>(there: &mut [K], manifests: &[K], namespaces: &BTreeSet<&str>) -> Vec<K>
+where
+    K: Resource<DynamicType = ()> + Clone,
+{
     let kept: HashSet<Name> = manifests.iter().map(Name::of).collect();
-    let lacking = there.iter_mut().filter(|object| !kept.contains(&Name::of(*object)));
+    let is_lacking = |name: Name| namespaces.contains(name.namespace.as_str()) && !kept.contains(&name);
+    let lacking = there.iter_mut().filter(|object| is_lacking(Name::of(*object)));
     lacking
         .map(|object| {
             object.meta_mut().deletion_timestamp.get_or_insert_with(|| Time(Timestamp::now()));
@@ -185,18 +302,18 @@ fn delete_missing<K: Resource<DynamicType = ()> + Clone>(there: &mut [K], manife
 /// Says where more shares would be deleted at once than the operator deletes without confirmation.
 fn note_held_deletions(fleet: &Fleet, plan: &mut [Planned]) {
     let mut deletions: BTreeMap<AnyId, usize> = BTreeMap::new();
-    for planned in plan.iter().filter(|planned| planned.deletes()) {
-        *deletions.entry(AnyId::new(&planned.account)).or_default() += 1;
+    for account in plan.iter().filter(|planned| planned.deletes()).filter_map(|planned| planned.account.as_ref()) {
+        *deletions.entry(AnyId::new(account)).or_default() += 1;
     }
     for planned in plan.iter_mut().filter(|planned| planned.deletes()) {
-        let count = deletions[&AnyId::new(&planned.account)];
-        let allowed = MaxDeletions::default().of(fleet.managed(&planned.account));
+        let Some(account) = &planned.account else { continue };
+        let count = deletions[&AnyId::new(account)];
+        let allowed = MaxDeletions::default().of(fleet.managed(account));
         if count > allowed {
             planned.preview.notes.push(format!(
-                "{count} shares of account {} would be deleted at once: unless the operator's --max-deletions differs from \
-                 its default (10%, at least 5), {allowed} are deleted within 10 minutes, and the others stay until somebody \
-                 confirms their deletion (reason DeletionBlocked)",
-                planned.account
+                "{count} shares of account {account} would be deleted at once: unless the operator's --max-deletions differs \
+                 from its default (10%, at least 5), {allowed} are deleted within 10 minutes, and the others stay until \
+                 somebody confirms their deletion (reason DeletionBlocked)"
             ));
         }
     }
@@ -294,5 +411,48 @@ mod tests {
         assert_eq!(next_confirmation(&shares[0]), "8");
         assert_eq!(shares[0].spec.recipients.as_ref().map(Vec::len), Some(1));
         assert_eq!(shares[0].metadata.uid.as_deref(), Some("u1"));
+    }
+
+    #[test]
+    fn nothing_is_planned_for_what_cannot_be_applied_or_has_no_share() {
+        let mut moved = share("moved", None, &["a1"]);
+        moved.spec.account_id = "another".into();
+        let child = json!({
+            "apiVersion": "cfshare.dev/v1alpha1", "kind": "ShareRecipient", "metadata": {"name": "c", "namespace": "ns"},
+            "spec": {"shareRef": {"name": "nobody"}, "accountID": "a1"},
+        });
+        let child = serde_json::from_value(child).expect("a ShareRecipient");
+        let manifests = Objects {
+            shares: vec![moved, share("same", None, &["a1"]), share("twice", None, &["a1", "a1"])],
+            recipients: vec![child],
+            ..Objects::default()
+        };
+        let there = ["moved", "same"].map(|name| share(name, Some(1), &["a1"]));
+        let refused = refused(&manifests, &Objects { shares: there.into(), ..Objects::default() });
+        let said = |name: &str| refused.get(&Name::new("ns", name)).cloned().unwrap_or_default();
+        assert!(
+            said("moved").starts_with("the API server refuses Share ns/moved: spec.accountID: cannot be changed: ")
+        );
+        assert!(said("twice").ends_with("spec.recipients[1]: a1 is listed twice: remove one of the entries"));
+        assert!(said("nobody").starts_with("ShareRecipient ns/c names this Share in spec.shareRef, "));
+        assert_eq!(refused.len(), 3, "{refused:?}");
+    }
+
+    #[test]
+    fn an_id_that_somebody_else_set_stays_and_one_s_own_is_taken_away() {
+        let id_after = |owners: [Value; 2]| {
+            let mut there = share("waf", Some(1), &[]);
+            there.spec.share_id = Some("5e1f".into());
+            let owners = owners.map(|fields| {
+                json!({"manager": "m", "operation": "Update", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": fields}})
+            });
+            there.metadata.managed_fields = serde_json::from_value(json!(owners)).expect("fields");
+            let mut manifests = [share("waf", None, &[])];
+            keep_ids(&[there], &mut manifests);
+            manifests[0].spec.share_id.as_deref().map(str::to_owned)
+        };
+        let apart = [json!({"f:accountID": {}}), json!({"f:shareID": {}})];
+        assert_eq!(id_after(apart).as_deref(), Some("5e1f"));
+        assert_eq!(id_after([json!({"f:accountID": {}, "f:shareID": {}}), json!({})]), None);
     }
 }

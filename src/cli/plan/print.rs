@@ -18,7 +18,8 @@ const LINE: usize = 2000;
 /// What is planned for one Share.
 pub struct Planned {
     pub name: Name,
-    pub account: String,
+    /// Whose share it is; `None`: there is no such Share.
+    pub account: Option<String>,
     pub preview: Preview,
 }
 
@@ -44,8 +45,10 @@ pub fn text(plan: &[Planned]) -> String {
     for planned in plan.iter().filter(|planned| !planned.is_quiet()) {
         let Planned { name, account, preview } = planned;
         let share = preview.share_id.as_ref().map_or(String::new(), |id| format!(", share {id}"));
-        let (name, account) = (clean(&name.to_string(), LONGEST), clean(account, LONGEST));
-        text.push_str(&format!("Share {name} (account {account}{share})\n"));
+        let clean_account = |account: &String| format!(" (account {}{share})", clean(account, LONGEST));
+        let whose = account.as_ref().map_or(String::new(), clean_account);
+        text.push_str(&format!("Share {}{whose}
+", clean(&name.to_string(), LONGEST)));
         if let Some(problem) = &preview.problem {
             text.push_str(&format!("  ! {}\n", clean(problem, LINE)));
         }
@@ -80,7 +83,9 @@ pub fn markdown(plan: &[Planned]) -> String {
         // A manifest that the API server has not seen may have any name.
         let name = clean(&name.to_string(), LONGEST).replace('<', "&lt;");
         text.push_str(&format!("\n<details open><summary><b>{name}</b>: {calls}</summary>\n\n"));
-        text.push_str(&format!("Account `{}`{share}\n\n", clean(account, LONGEST)));
+        if let Some(account) = account {
+            text.push_str(&format!("Account `{}`{share}\n\n", clean(account, LONGEST)));
+        }
         let mut lines: Vec<String> =
             preview.problem.iter().map(|problem| format!("! {}", clean(problem, LINE))).collect();
         lines.extend(preview.notes.iter().map(|note| format!("# {}", clean(note, LINE))));
@@ -160,7 +165,7 @@ pub fn json(plan: &[Planned]) -> Value {
                 "name": name.name,
                 "accountID": account,
                 "shareID": preview.share_id,
-                "calls": preview.calls.iter().map(call_json).collect::<Vec<_>>(),
+                "calls": preview.calls.iter().map(|call| call_json(call, preview)).collect::<Vec<_>>(),
                 "notes": preview.notes,
                 "problem": preview.problem,
                 "held": preview.held,
@@ -172,7 +177,11 @@ pub fn json(plan: &[Planned]) -> Value {
     json!({ "shares": shares, "calls": calls, "problems": problems })
 }
 
-fn call_json(call: &Call) -> Value {
+/// What waits is not made at first, and says why.
+const WAITS: &str = "waits for confirmation (reason RemovalBlocked)";
+
+fn call_json(call: &Call, preview: &Preview) -> Value {
+    let held = |row: &Row| preview.unconfirmed.contains(&row.key).then_some(WAITS);
     match call {
         Call::CreateShare { name, organization, rows } => json!({
             "call": "createShare", "name": name, "organizationID": organization,
@@ -180,9 +189,11 @@ fn call_json(call: &Call) -> Value {
         }),
         Call::RenameShare { from, to } => json!({ "call": "renameShare", "from": from, "to": to }),
         Call::DeleteShare { id } => json!({ "call": "deleteShare", "shareID": id }),
-        Call::Add { row, restored } => json!({ "call": "add", "row": row_json(row), "restored": restored }),
+        Call::Add { row, restored } => {
+            json!({ "call": "add", "row": row_json(row), "restored": restored, "held": held(row) })
+        }
         Call::Update { row, from, to } => json!({ "call": "update", "row": row_json(row), "from": from, "to": to }),
-        Call::Remove { row } => json!({ "call": "remove", "row": row_json(row) }),
+        Call::Remove { row } => json!({ "call": "remove", "row": row_json(row), "held": held(row) }),
     }
 }
 
@@ -207,7 +218,7 @@ mod tests {
     }
 
     fn planned(name: &str, preview: Preview) -> Planned {
-        Planned { name: Name::new("ns", name), account: "acc".into(), preview }
+        Planned { name: Name::new("ns", name), account: Some("acc".into()), preview }
     }
 
     fn plan() -> Vec<Planned> {
@@ -216,10 +227,11 @@ mod tests {
             Call::Add { row: recipient("372e", Some("payments-prod")), restored: false },
             Call::Remove { row: recipient("8f14", None) },
         ];
+        let unconfirmed = [recipient("8f14", None).key].into();
         let made = Call::CreateShare { name: "new".into(), organization: None, rows: vec![recipient("c9f0", None)] };
         vec![
             planned("quiet", Preview::default()),
-            planned("waf", Preview { share_id: Some("3fd8".into()), calls, ..Preview::default() }),
+            planned("waf", Preview { share_id: Some("3fd8".into()), calls, unconfirmed, ..Preview::default() }),
             planned("new", Preview { calls: vec![made.clone()], ..Preview::default() }),
             planned("seen", Preview { calls: vec![made], held: Some("observed only".into()), ..Preview::default() }),
             planned("taken", Preview { problem: Some("a share named x exists".into()), ..Preview::default() }),
@@ -247,6 +259,8 @@ mod tests {
         let plan = json(&plan());
         assert_eq!((&plan["calls"], &plan["problems"]), (&json!(4), &json!(1)));
         assert_eq!(plan["shares"][1]["calls"][1]["row"]["name"], "payments-prod");
+        assert_eq!(plan["shares"][1]["calls"][1]["held"], Value::Null);
+        assert_eq!(plan["shares"][1]["calls"][2]["held"], "waits for confirmation (reason RemovalBlocked)");
         assert_eq!(plan["shares"][2]["calls"][0]["with"][0]["accountID"], "c9f0");
         assert_eq!(plan["shares"][4]["problem"], "a share named x exists");
     }

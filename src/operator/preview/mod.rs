@@ -3,13 +3,14 @@
 mod inputs;
 mod rows;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::share::desired::{Desired, desired};
 use super::share::facts::{Snapshot, Timing, Viewer};
-use super::share::refused;
+use super::share::{other_share, refused};
 use crate::api::status::ShareStatus;
-use crate::api::{Name, ObjectKey, Reason, Share, is_suspended, observes, own_record, secret_of};
+use crate::api::{Name, ObjectKey, Reason, Share, is_deleting, is_suspended, observes, own_record, secret_of};
 use crate::cloudflare::Fingerprint;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
@@ -36,6 +37,8 @@ pub struct Preview {
     pub problem: Option<String>,
     /// Why no call is made although something differs.
     pub held: Option<String>,
+    /// Rows whose calls wait until a person confirms them.
+    pub unconfirmed: BTreeSet<RowKey>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -129,6 +132,12 @@ impl<'a> Look<'a> {
     }
 
     fn preview(mut self, mut preview: Preview) -> Preview {
+        if let (Some(message), Mode::Manage, false) =
+            (other_share(&self.desired, &self.status), self.mode(), is_deleting(&self.share.metadata))
+        {
+            let (share_id, problem) = (self.status.share_id, Some(message));
+            return Preview { share_id, problem, ..preview };
+        }
         for _ in 0..MAX_STEPS {
             match share_step::step(&self.snapshot(|snapshot| snapshot.facts())) {
                 Step::Bind { id, adopted } => {

@@ -49,9 +49,13 @@ impl Look<'_> {
             let from = seen.resource(key).map(|row| row.meta.clone()).unwrap_or_default();
             preview.calls.push(Call::Update { row: self.row(key), from, to: self.desired.meta(key) });
         }
-        preview.notes.extend(self.blocked(seen));
-        let removals = of(|step| step == row_step::Step::Remove);
-        preview.calls.extend(removals.map(|(key, _)| Call::Remove { row: self.row(key) }));
+        self.hold(seen, preview);
+        let recorded = inventory::entries(&self.status.inventory);
+        for (key, _) in of(|step| step == row_step::Step::Remove) {
+            let mut row = self.row(key);
+            row.label = row.label.or_else(|| recorded.get(key)?.label.clone());
+            preview.calls.push(Call::Remove { row });
+        }
         let waiting = of(|step| step == row_step::Step::Wait).count();
         if waiting > 0 {
             preview.notes.push(format!("already in progress: {}", some_rows(waiting)));
@@ -151,8 +155,8 @@ impl Look<'_> {
         Some(RowPlan::of(snapshot.facts(declared, recorded, false)))
     }
 
-    /// What is said where more would be removed than may be at once.
-    fn blocked(&self, seen: &ObservedShare) -> Option<String> {
+    /// Says so where more would be removed than may be at once.
+    fn hold(&self, seen: &ObservedShare, preview: &mut Preview) {
         let (settings, now) = (self.settings, self.account.read_at);
         let mut losing = losses::losing(self.share, &self.desired, &self.status, seen, settings, now, now);
         let asked = self.share.annotations().get(CONFIRM_REMOVALS).map(String::as_str);
@@ -161,7 +165,8 @@ impl Look<'_> {
             status.ignored_confirmation = asked.map(Interned::from);
         }
         losing.accept(self.share, &mut status, asked);
-        losing.blocked(self.share, &status).map(|verdict| verdict.message)
+        preview.unconfirmed = losing.blocked_rows().cloned().collect();
+        preview.notes.extend(losing.blocked(self.share, &status).map(|verdict| verdict.message));
     }
 }
 

@@ -3,6 +3,7 @@
 use super::desired::Desired;
 use super::share_pass::SharePass;
 use super::{create, declared, rivals, status};
+use crate::api::status::ShareStatus;
 use crate::api::{Reason, Share, is_deleting, own_record, secret_of};
 use crate::core::id::{self, ShareId};
 use crate::core::share_step::{Mode, Refusal, Wait};
@@ -30,14 +31,18 @@ pub fn forbidden(share: &SharePass) -> Option<Verdict> {
         );
         return Some(Verdict::stalled(Reason::OrganizationNotAllowed, message));
     }
-    let (wanted, recorded) = (share.desired.share_id.as_ref()?, share.pass.status.share_id.as_ref()?);
+    other_share(&share.desired, &share.pass.status).map(|message| Verdict::stalled(Reason::Invalid, message))
+}
+
+/// What is wrong where the manifest means another share than the one that the object manages.
+pub fn other_share(desired: &Desired, status: &ShareStatus) -> Option<String> {
+    let (wanted, recorded) = (desired.share_id.as_ref()?, status.share_id.as_ref()?);
     (!id::same(wanted.as_str(), recorded)).then(|| {
-        let message = format!(
+        format!(
             "this object manages share {recorded}, but spec.shareID is {wanted} and cannot be changed. Set deletionPolicy: \
              Retain, so that share {recorded} stays at Cloudflare, delete this object, and apply it again with the id of the \
              share that it is to manage"
-        );
-        Verdict::stalled(Reason::Invalid, message)
+        )
     })
 }
 

@@ -42,7 +42,7 @@ use crate::operator::pass::verdict::Verdict;
 
 pub use desired::{Desired, retains};
 pub use losses::next_confirmation;
-pub use messages::refused;
+pub use messages::{other_share, refused};
 use share_pass::SharePass;
 
 /// More steps than any pass needs: what loops longer is a defect, and goes on in the next pass.
