@@ -59,7 +59,10 @@ fn head(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
         ("At Cloudflare", at_cloudflare(status)),
     ];
     lines.extend(iter::once("Ready").chain(iter::repeat("")).zip(readiness(rows, now)));
-    lines.push(("Checked", checked(rows, pulse, now)));
+    if let Some(asked) = &share.metadata.deletion_timestamp {
+        lines.push(("Deleting", format!("requested {}", ago(asked.0, now))));
+    }
+    lines.push(("Account listed", listed(rows, pulse, now)));
     lines.extend(calls_left(share, pulse).map(|left| {
         let calls = count(usize::try_from(left).unwrap_or(usize::MAX), "call");
         let text = "can be made immediately with this credential, as of the last renewal of the operator's Lease";
@@ -135,12 +138,13 @@ fn calls_left(share: &Share, pulse: &Pulse) -> Option<u32> {
     }
 }
 
-fn checked(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
+/// When all shares of the account were last listed; what is on its way is read more often.
+fn listed(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
     // Its account is read for other Shares, and compared with them alone.
     let Some(sweep) = sweep(rows.share, pulse).filter(|_| rows.beyond().is_none()) else {
         let written = signs::written(rows.share.meta());
         let written = written.map_or(String::new(), |at| format!("; the status was written {}", ago(at, now)));
-        return format!("it is not known when Cloudflare was last read{written}");
+        return format!("it is not known when{written}");
     };
     let Ok(at) = Timestamp::from_second(sweep.at) else { return "unknown".into() };
     let left = sweep.at + i64::try_from(sweep.every).unwrap_or(0) - now.as_second();
@@ -333,10 +337,10 @@ mod tests {
         let reach = Reach::default();
         let rows = |share| Rows::new(share, Vec::new(), &reach);
         let text = screen(&rows(&share), &[&add], &pulse, now);
-        assert!(text.starts_with("Share          ns/waf\n"), "{text}");
+        assert!(text.starts_with("Share           ns/waf\n"), "{text}");
         for line in [
-            "\nReady          False for 60m\n",
-            "\nChecked        60s ago; next in about 9m\n",
+            "\nReady           False for 60m\n",
+            "\nAccount listed  60s ago; next in about 9m\n",
             "  pay (a1) has been associating for 30m: no entitlement\n",
             "Another attempt, which removes what failed and adds it again: \
              kubectl annotate --overwrite shares.cfshare.dev waf -n ns cfshare.dev/requestedAt=",
@@ -350,6 +354,11 @@ mod tests {
             assert!(text.contains(line), "{line}\n{text}");
         }
         assert!(!text.contains("Calls left"), "nobody knows it now: {text}");
+        assert!(!text.contains("Deleting"), "{text}");
+        let mut leaving = share.clone();
+        leaving.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:59:56Z")).expect("a time");
+        let leaving = screen(&rows(&leaving), &[], &pulse, now);
+        assert!(leaving.contains("\nDeleting        requested 4s ago\n"), "{leaving}");
         let mut later = share.clone();
         let status = later.status.as_mut().expect("a status");
         let confirmed = json!({"generation": 4, "number": 1, "open": false, "rows": []});
@@ -367,16 +376,16 @@ mod tests {
         pulse.leader = Leader::Leads("one".into());
         let text = screen(&rows(&share), &[], &pulse, now);
         assert!(
-            text.contains("\nCalls left     238 calls can be made immediately with this credential, as of"),
+            text.contains("\nCalls left      238 calls can be made immediately with this credential, as of"),
             "{text}"
         );
         assert_eq!(calls(&share, &[], &pulse)[0], ("callsLeft", json!(238)));
         let reach = crate::cli::reach::tests::only("dns");
         let text = screen(&Rows::new(&share, Vec::new(), &reach), &[], &pulse, now);
         assert!(
-            text.contains("\nReady          Unknown: not reconciled by this cfshare, which watches only"),
+            text.contains("\nReady           Unknown: not reconciled by this cfshare, which watches only"),
             "{text}"
         );
-        assert!(text.contains("\nChecked        it is not known when"), "{text}");
+        assert!(text.contains("\nAccount listed  it is not known when"), "{text}");
     }
 }
