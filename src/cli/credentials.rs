@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::cluster::{Cluster, Kube, Scope};
+use super::output::causes;
 use super::remote::{Endpoint, Remote};
 use crate::api::{Name, Share, secret_of};
 use crate::cloudflare::{Credential, CredentialError, Names};
@@ -71,7 +72,10 @@ pub async fn remote(
     let scope = Scope { namespace, all_namespaces: false, selector: None, kube: kube.clone() };
     let cluster = scope.cluster().await.with_context(|| format!("no credential: {NO_CREDENTIAL}"))?;
     let namespace = cluster.namespace.clone().unwrap_or_default();
-    let known = credential(Some(&cluster), &Name::new(namespace, secret.to_owned())).await?;
+    let known = credential(Some(&cluster), &Name::new(namespace.clone(), secret)).await;
+    let known = known.map_err(|problem| {
+        anyhow::anyhow!("{} (namespace {namespace}; choose another one with -n)", causes(&problem))
+    })?;
     endpoint.remote(&known)
 }
 
