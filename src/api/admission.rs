@@ -13,7 +13,7 @@ use super::{crd, rule};
 pub struct Admission(Vec<(String, Value)>);
 
 impl Admission {
-    pub fn new() -> Admission {
+    pub fn of_crds() -> Admission {
         let schema = |crd| {
             let mut crd = serde_json::to_value(crd).expect("a CRD is plain data");
             let kind = crd["spec"]["names"]["kind"].as_str().expect("a CRD is of a kind").to_owned();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     fn refusals(kind: &str, old: Option<Value>, new: Value) -> String {
-        Admission::new().refusals(kind, old.as_ref(), &new).join("\n")
+        Admission::of_crds().refusals(kind, old.as_ref(), &new).join("\n")
     }
 
     #[test]
@@ -154,7 +154,7 @@ mod tests {
             }
         }
         let mut found = Vec::new();
-        for (kind, schema) in &Admission::new().0 {
+        for (kind, schema) in &Admission::of_crds().0 {
             walk(kind, schema, &mut found);
         }
         assert_eq!(found.len(), 11, "{found:?}");

@@ -9,6 +9,7 @@ use super::error::MAX_TEXT;
 use super::request::FULL_PAGE;
 use super::wire::number;
 use super::{ApiError, Error, ResponseHead, clean};
+use crate::core::json;
 
 const NO_CONTENT: u16 = 204;
 const MAX_ERRORS: usize = 100;
@@ -93,12 +94,12 @@ pub(super) fn page<T: DeserializeOwned>(head: &ResponseHead, body: &[u8], asked:
 #[derive(Deserialize)]
 struct Envelope<T> {
     success: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::shallow")]
     errors: Value,
     // Without the path serde would ask `T` to have a default.
     #[serde(default = "Option::default")]
     result: Option<T>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::shallow")]
     result_info: Value,
 }
 

@@ -15,6 +15,7 @@ use super::error::Error;
 use super::words::{AssociationStatus, Kind, ResourceStatus, ShareStatus, TargetType};
 use crate::core::id::{AccountId, OrganizationId, RecipientId, ShareId, ShareResourceId, SourceId};
 use crate::core::interned::Interned;
+use crate::core::json;
 use crate::core::meta::ResourceMeta;
 
 /// A share, sent or received.
@@ -213,11 +214,11 @@ pub(super) fn number<T: DeserializeOwned + FromStr>(value: &Value) -> Option<T> 
 }
 
 fn count<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-    number(&Value::deserialize(from)?).ok_or_else(|| D::Error::custom("no number"))
+    number(&json::shallow(from)?).ok_or_else(|| D::Error::custom("no number"))
 }
 
 fn version<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
-    Ok(number(&Value::deserialize(from)?))
+    Ok(number(&json::shallow(from)?))
 }
 
 /// A value of another shape than promised counts as absent.
@@ -226,7 +227,7 @@ where
     D: Deserializer<'de>,
     T: DeserializeOwned + Default,
 {
-    Ok(serde_json::from_value(Value::deserialize(from)?).unwrap_or_default())
+    Ok(serde_json::from_value(json::shallow(from)?).unwrap_or_default())
 }
 
 /// An error entry that cannot be read must not look like none: only null counts as absent.
@@ -239,7 +240,7 @@ where
 }
 
 fn moment<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
-    let value = Value::deserialize(from)?;
+    let value = json::shallow(from)?;
     Ok(value.as_str().and_then(|text| text.parse().ok()))
 }
 

@@ -243,7 +243,7 @@ fn keep_ids(there: &[Share], manifests: &mut [Share]) {
 
 /// Why the API server would refuse manifests, or nobody would reconcile them, by the Shares that they are about.
 fn refused(manifests: &Objects, there: &Objects) -> BTreeMap<Name, String> {
-    let admission = Admission::new();
+    let admission = Admission::of_crds();
     let mut refused: BTreeMap<Name, Vec<String>> = BTreeMap::new();
     let shares = refusals(&admission, &there.shares, &manifests.shares, Name::of);
     let recipients = refusals(&admission, &there.recipients, &manifests.recipients, ChildObject::share);

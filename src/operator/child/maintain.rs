@@ -17,9 +17,9 @@ use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::facts::{RowPlan, RowSnapshot};
 use crate::operator::rows::inventory::Entry;
 use crate::operator::rows::known::Known;
+use crate::operator::rows::row::awaits_exclusions;
 use crate::operator::rows::row_state::{State, Totals, row_state};
 use crate::operator::rows::waiver;
-use crate::operator::share::exclusions;
 use crate::operator::stop::Stop;
 use crate::operator::{clock, conditions};
 
@@ -78,7 +78,7 @@ async fn take_step<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, may
         Step::Add | Step::Restore if seen.under_another_account(&child.key).is_some() => {
             return Ok(Next::Break(Some(status::report_row_state(child, seen, plan))));
         }
-        Step::Add | Step::Restore if awaits_exclusions(child, seen) => {
+        Step::Add | Step::Restore if waits_for_exclusions(child, seen) => {
             return Ok(Next::Break(Some(status::report(child, seen, step, messages::exclusions_first(child)))));
         }
         Step::Add | Step::Restore | Step::Update => return write(child, seen, step).await,
@@ -91,8 +91,8 @@ async fn take_step<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, may
 }
 
 /// Whether accounts that the Share excludes would receive the resource. The Share excludes them.
-fn awaits_exclusions<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> bool {
-    child.key.is_resource() && child.parent.share.as_ref().is_some_and(|share| exclusions::come_first(share, seen))
+fn waits_for_exclusions<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> bool {
+    child.key.is_resource() && child.parent.share.as_ref().is_some_and(|share| awaits_exclusions(share, seen))
 }
 
 async fn release<C: Child>(child: &mut ChildPass<C>) -> Result<Next, Stop> {

@@ -1,10 +1,11 @@
 //! What is done to one row of a share once that is decided, no matter who declares it.
 
 use super::inventory;
-use crate::api::Reason;
+use crate::api::share::ExcludedEntry;
 use crate::api::status::DriftEntry;
+use crate::api::{Reason, Share};
 use crate::cloudflare::{Error, ErrorClass, Recipient};
-use crate::core::id::{ShareId, ShareResourceId};
+use crate::core::id::{AccountId, ShareId, ShareResourceId};
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
@@ -295,6 +296,15 @@ impl<K: Reconciled> Row<'_, K> {
     pub fn is_edit(&self, step: Step, recorded_meta: Option<&Interned>) -> bool {
         step == Step::Update && recorded_meta != inventory::meta_hash(&self.meta).as_ref()
     }
+}
+
+/// Whether resources wait: the share has none yet, and an account that the manifest excludes would receive them.
+pub fn awaits_exclusions(share: &Share, seen: &ObservedShare) -> bool {
+    let mut excluded = share.spec.organization.iter().flat_map(|organization| &organization.excluded);
+    let is_in_force = |entry: &ExcludedEntry| {
+        AccountId::parse(&entry.account_id).is_ok_and(|account| is_live(seen, &RowKey::Excluded(account)))
+    };
+    seen.live_resources() == 0 && !excluded.all(is_in_force)
 }
 
 /// Whether the row is there, and not on its way out.

@@ -22,6 +22,7 @@ use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::facts::RowPlan;
 use crate::operator::rows::inventory::{self, Entries, Entry};
 use crate::operator::rows::known::{self, Known};
+use crate::operator::rows::row::awaits_exclusions;
 use crate::operator::rows::waiver;
 use crate::operator::stop::Stop;
 
@@ -50,7 +51,7 @@ impl Changes {
         let is_add = |step| matches!(step, Step::Add | Step::Restore);
         let mut adds = plan::not_backing_off(share, plan, seen, is_add, |row| row.adding());
         // Until all exclusions are seen in force: one of unknown outcome, or that was refused, is none.
-        if exclusions::come_first(&share.pass.object, seen) {
+        if awaits_exclusions(&share.pass.object, seen) {
             adds.retain(|key| !key.is_resource());
         }
         // Where the row of the other account is one that is removed below, the next round adds this one.

@@ -1,6 +1,5 @@
 //! How does each declared row stand, which are not in place, and whose matter is that?
 
-use super::exclusions;
 use super::losses::Losing;
 use super::members;
 use super::plan::Plan;
@@ -15,6 +14,7 @@ use crate::core::share_step::Mode;
 use crate::operator::pass::verdict::latest;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::Sibling;
+use crate::operator::rows::row::awaits_exclusions;
 use crate::operator::rows::row_state::{
     EXCLUSION_BLOCKED, EXCLUSION_PENDING, NOT_CONVERGING, NOT_EXCLUDED, RowState, State, first_of, of_another_account,
     row_state,
@@ -90,7 +90,7 @@ pub fn row_states(share: &SharePass, seen: &ObservedShare, plan: &Plan, losing: 
     let mut row_states: Vec<RowState> =
         share.desired.all.keys().map(|key| state_of(share, key, seen, step(key))).collect();
     name_exclusions(&mut row_states, seen, losing);
-    if exclusions::come_first(&share.pass.object, seen) {
+    if awaits_exclusions(&share.pass.object, seen) {
         hold_back_resources(&mut row_states);
     }
     row_states.extend(members::row_states(seen));

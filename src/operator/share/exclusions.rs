@@ -3,15 +3,11 @@
 use super::plan::Plan;
 use super::share_pass::SharePass;
 use super::{exceptions, removals};
-use crate::api::share::ExcludedEntry;
-use crate::api::{EventReason, REQUESTED_AT, Reason, Share};
-use crate::core::id::AccountId;
-use crate::core::row_key::RowKey;
+use crate::api::{EventReason, REQUESTED_AT, Reason};
 use crate::core::share_step::Mode;
 use crate::operator::cluster::events::Note;
 use crate::operator::pass::verdict::{Course, Verdict};
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::row::is_live;
 use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State, first_and_more};
 use crate::operator::{conditions, delays};
 
@@ -24,15 +20,6 @@ pub fn leaving_members(share: &SharePass, seen: &ObservedShare) -> usize {
     let leaving = seen.counts.map_or(0, |counts| counts.disassociating);
     let awaited = share.desired.organization.is_some() && share.excludes() && !share.pass.was_ready();
     if awaited { usize::try_from(leaving).unwrap_or(usize::MAX) } else { 0 }
-}
-
-/// Whether resources wait: the share has none yet, and an account that the manifest excludes would receive them.
-pub fn come_first(share: &Share, seen: &ObservedShare) -> bool {
-    let mut excluded = share.spec.organization.iter().flat_map(|organization| &organization.excluded);
-    let is_in_force = |entry: &ExcludedEntry| {
-        AccountId::parse(&entry.account_id).is_ok_and(|account| is_live(seen, &RowKey::Excluded(account)))
-    };
-    seen.live_resources() == 0 && !excluded.all(is_in_force)
 }
 
 /// Takes note of accounts that receive the share though they are excluded, so that it is reported whatever becomes of the

@@ -9,7 +9,7 @@ mod delete;
 pub mod deletions;
 pub mod desired;
 mod exceptions;
-pub mod exclusions;
+mod exclusions;
 pub mod facts;
 mod gathering;
 pub mod losses;
