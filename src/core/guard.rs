@@ -74,7 +74,7 @@ fn most(total: usize) -> usize {
 pub struct Losses {
     /// How many there were before: those that stay, those that would go now, and those that went lately.
     pub total: usize,
-    /// How many are there beside those, added since: they may replace what goes, and do not count.
+    /// How many more there are, which were added since: they may replace what goes, and do not count.
     pub newer: usize,
     /// How many would go now.
     pub pending: usize,

@@ -6,7 +6,7 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// serde_json gives up at 128 levels, and with one value all that stands around it. Below this level everything is skipped.
+/// serde_json gives up at 128 levels, and with one value all that stands around it. What is deeper than this is skipped.
 pub const MAX_DEPTH: usize = 64;
 
 /// A value, with empty lists and objects where it goes deeper than [`MAX_DEPTH`].

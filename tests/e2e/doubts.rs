@@ -47,6 +47,10 @@ pub const TESTS: &[Test] = &[
     ("doubts: a retry on request is made though the removal is not allowed at first", |w| {
         retried_after_failure(w, "DELETE", &format!("{RECIPIENTS}/*"), || Action::Forbidden {});
     }),
+    ("doubts: a retry on request is made though the removal gets no answer at first", |w| {
+        let busy = || Action::StatusBefore { status: 503, body: ErrorBody::Html, code: None, retry_after: None };
+        retried_after_failure(w, "DELETE", &format!("{RECIPIENTS}/*"), busy);
+    }),
     ("doubts: a removal that a share refuses because it is being deleted is no refusal", removed_while_deleting),
 ];
 

@@ -181,11 +181,9 @@ impl Table {
                 labels.entry(row.receiver.clone()).or_insert_with(|| label.clone());
             }
         }
-        for (id, name) in names.iter().filter(|(_, name)| !name.is_empty()) {
-            labels.insert(Receiver::Account(AnyId::new(id.as_str())), name.as_str().into());
-        }
         let named = names.iter().filter(|(_, name)| !name.is_empty());
-        let named: BTreeSet<Receiver> = named.map(|(id, _)| Receiver::Account(AnyId::new(id.as_str()))).collect();
+        let named: BTreeMap<Receiver, Interned> =
+            named.map(|(id, name)| (Receiver::Account(AnyId::new(id.as_str())), name.as_str().into())).collect();
         let organization = self.rows.iter().any(|row| matches!(row.receiver, Receiver::Organization(_)));
         let left_out = self.columns.iter().any(|column| !column.more.is_empty());
         let unproved = self.unproved();
@@ -207,8 +205,8 @@ impl Table {
         }
         for row in &mut self.rows {
             // What one team calls an account is not what another one reads, but where it has no name for it.
-            let own = row.label.take().filter(|_| !named.contains(&row.receiver));
-            row.label = own.or_else(|| labels.get(&row.receiver).cloned());
+            let label = |of: &BTreeMap<Receiver, Interned>| of.get(&row.receiver).cloned();
+            row.label = label(&named).or(row.label.take()).or_else(|| label(&labels));
         }
     }
 

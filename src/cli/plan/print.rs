@@ -47,11 +47,7 @@ pub fn text(plan: &[Planned]) -> String {
         let share = preview.share_id.as_ref().map_or(String::new(), |id| format!(", share {id}"));
         let clean_account = |account: &String| format!(" (account {}{share})", clean(account, LONGEST));
         let whose = account.as_ref().map_or(String::new(), clean_account);
-        text.push_str(&format!(
-            "Share {}{whose}
-",
-            clean(&name.to_string(), LONGEST)
-        ));
+        text.push_str(&format!("Share {}{whose}\n", clean(&name.to_string(), LONGEST)));
         if let Some(problem) = &preview.problem {
             text.push_str(&format!("  ! {}\n", clean(problem, LINE)));
         }

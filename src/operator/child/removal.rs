@@ -62,7 +62,8 @@ fn removal_block<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> Option
 /// Whether the share would be without resources though one is declared: its Share takes the row over then.
 fn kept_last<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> bool {
     let stays = |share: &&Arc<Share>| !is_deleting(&share.metadata) && !is_suspended(share) && !observes(share);
-    let Some(share) = child.parent.share.as_ref().filter(stays) else { return false };
+    let share = child.parent.share.as_ref().filter(|_| child.key.is_resource()).filter(stays);
+    let Some(share) = share else { return false };
     let desired = desired::desired(share, &child.pass.context.cluster.index);
     desired.is_ok_and(|desired| removals::kept_last(&desired, seen, std::slice::from_ref(&child.key)).is_some())
 }

@@ -391,10 +391,13 @@ pub async fn retry_failed(share: &mut SharePass, id: &ShareId) -> Result<Option<
         share.record(&entries);
         share.pass.save().await?;
     }
+    let mut has_retried = true;
     for key in &failed {
         let retried = share.row(&seen, key).retry().await;
-        share.set_aside(key.to_string(), retried)?;
+        has_retried &= share.set_aside(key.to_string(), retried)?.is_some();
     }
-    share.pass.has_retried();
+    if has_retried {
+        share.pass.has_retried();
+    }
     Ok(None)
 }

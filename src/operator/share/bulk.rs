@@ -30,7 +30,7 @@ use crate::operator::stop::Stop;
 const MIN_CHANGES: usize = 20;
 /// So many changes are made by one call.
 const MAX_CHANGES: usize = 1000;
-/// After so many calls in a row without a known outcome, each change is made by itself.
+/// After so many calls in a row without a known outcome, each change is a call of its own.
 const MAX_UNANSWERED: u32 = 2;
 /// The key of the list in the memory of writes.
 const WRITE_KEY: &str = "all recipients";

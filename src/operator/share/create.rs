@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::announced::{CLOCK_SLACK, fingerprint, started_at};
+use super::gathering::WHOLE_CREATE;
 use super::share_pass::SharePass;
 use super::{exclusions, opening, status};
 use crate::api::status::{CreateIntent, Inventory};
@@ -24,8 +25,6 @@ use crate::operator::{clock, delays};
 /// Where Cloudflare refuses a create without naming the recipient or resource, so many recipients are tried one by one. If it
 /// refuses it with each of them, it is about something else, and the create is tried with one other recipient each time.
 const MAX_ALONE: usize = 5;
-/// The key of the create as a whole in the memory of refusals.
-const WHOLE_CREATE: &str = "create";
 /// So many shares of the wanted name are recorded as known before a create; the status has room for no more.
 const MAX_KNOWN: usize = 100;
 

@@ -24,13 +24,15 @@ use crate::operator::{clock, conditions};
 const MAX_EXCEPTIONS: usize = 100;
 const MAX_MESSAGE: usize = 300;
 
-/// Resources that wait until accounts are excluded: where that does not go on by itself, neither do they.
+/// Resources that wait until accounts are excluded. If an exclusion needs a person, so do they.
 fn hold_back_resources(row_states: &mut [RowState]) {
     let is_stuck =
         |row: &RowState| row.key.is_excluded() && (row.state == State::Refused || row.word == EXCLUSION_BLOCKED);
     let is_stuck = row_states.iter().any(is_stuck);
     for row in row_states.iter_mut().filter(|row| row.key.is_resource() && row.state == State::Pending) {
-        row.state = if is_stuck { State::Refused } else { State::Pending };
+        if is_stuck {
+            row.state = State::Refused;
+        }
         row.message = "it is added once the excluded accounts are excluded".to_owned();
     }
 }

@@ -12,6 +12,8 @@ use crate::core::time::At;
 use crate::operator::clock;
 use crate::operator::rows::declare::By;
 
+/// The key of the create as a whole in the memory of refusals.
+pub const WHOLE_CREATE: &str = "create";
 /// Children that come as objects are gathered until none came for so long, and at most so long in all.
 const QUIET_TIME: Duration = Duration::from_secs(3);
 const MAX_GATHERING_TIME: Duration = Duration::from_secs(15);
@@ -94,7 +96,7 @@ impl Snapshot<'_> {
         if lately.len() >= MAX_LOST {
             return lately.iter().min().map(|first| first.plus(HOUR));
         }
-        if let Some(refused) = self.memory.refusal("create", now) {
+        if let Some(refused) = self.memory.refusal(WHOLE_CREATE, now) {
             return Some(refused.until);
         }
         // Every declared recipient, or resource, was refused: wait for the first that may be tried again.

@@ -148,7 +148,7 @@ impl LossInput<'_> {
         recipients.chain(resources).filter(|key| is_live(self.seen, key)).collect()
     }
 
-    /// How many there were before the first of the removals that are to be made, and how many there are beside those. What
+    /// How many there were before the first of the removals that are to be made, and how many more there are now. What
     /// replaces them does not count: otherwise the removal of all would look like that of half.
     fn total(&self, of: Counted, rows: &BTreeMap<RowKey, Option<Interned>>, recent: &[&str]) -> (usize, usize) {
         let lost: BTreeSet<String> =

@@ -7,6 +7,7 @@ use crate::api::status::ShareStatus;
 use crate::api::{Reason, Share, is_deleting, own_record, secret_of};
 use crate::core::id::{self, ShareId};
 use crate::core::share_step::{Mode, Refusal, Wait};
+use crate::operator::cluster::claimant::Claimant;
 use crate::operator::cluster::index::Index;
 use crate::operator::delays;
 use crate::operator::pass::breaker;
@@ -209,8 +210,7 @@ fn claimed(share: &Share, index: &Index, name: &str, id: Option<&str>) -> String
         None => {
             let rival = index.rival(share, None);
             let other = rival.as_ref().and_then(|rival| index.shares.known(rival));
-            let record = other.as_ref().and_then(|other| own_record(other));
-            let has_made = record.is_some_and(|status| status.share_id.is_some() || status.intent.is_some());
+            let has_made = other.is_some_and(|other| Claimant::of(&other).made);
             let rival = rivals::named(index, rival);
             let not_deleted =
                 if has_made { rivals::not_deleted(&rival) } else { format!("{rival} manages no share so far") };
