@@ -103,6 +103,21 @@ fn staged(lazy: &Lazy, tests: &[Test]) -> Vec<Trial> {
     tests.iter().map(trial).collect()
 }
 
+/// Puts those that start clusters of their own evenly among the first half of the others: many at once would take all of the machine,
+/// and leave most of it idle later.
+fn spread(own_clusters: Vec<Trial>, others: Vec<Trial>) -> Vec<Trial> {
+    let every = (others.len() / 2 / own_clusters.len()).max(1);
+    let (mut own_clusters, mut trials) = (own_clusters.into_iter(), Vec::new());
+    for (index, trial) in others.into_iter().enumerate() {
+        if index % every == 0 {
+            trials.extend(own_clusters.next());
+        }
+        trials.push(trial);
+    }
+    trials.extend(own_clusters);
+    trials
+}
+
 fn main() -> ExitCode {
     wait::catch_signals();
     let mut arguments = Arguments::from_args();
@@ -111,12 +126,11 @@ fn main() -> ExitCode {
         install::build_judges();
     }
     // Tests wait far more than they work.
-    arguments.test_threads.get_or_insert(10);
+    arguments.test_threads.get_or_insert(12);
     let lazy = Lazy::default();
     // The longest first, so that none of them ends alone.
     let mut trials = staged(&lazy, shards::TESTS);
     trials.extend(staged(&lazy, scopes::TESTS));
-    trials.extend(install::trials());
     trials.extend(staged(&lazy, install::TESTS));
     trials.extend(staged(&lazy, incidents::TESTS));
     trials.extend(staged(&lazy, matrix::TESTS));
@@ -166,7 +180,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, unread::TESTS));
     trials.extend(staged(&lazy, unheard::TESTS));
     trials.extend(staged(&lazy, claims::TESTS));
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let conclusion = libtest_mimic::run(&arguments, spread(install::trials(), trials));
     // What measures time, or counts what polls ask for, must not share the machine with the others. What waits for a budget
     // hardly uses it.
     arguments.test_threads = Some(3);
