@@ -374,8 +374,12 @@ fn given_up(world: &World) {
     let scene = world.scene();
     several(&scene, 4, "");
     world.simulator.edit(Edit::VanishAll { account: scene.account.clone() }).expect("an edit");
-    let objects = wait_open(&scene, 4);
-    for object in &objects {
+    wait_open(&scene, 4);
+    // What is known of each of them comes a moment later than that the breaker is open.
+    scene.wait("how to give each of them up", || {
+        objects(&scene).iter().all(|object| message(object).contains("kubectl delete"))
+    });
+    for object in &objects(&scene) {
         paste(&scene, &message(object), "kubectl delete");
     }
     for n in 0..4 {

@@ -259,7 +259,7 @@ fn some_of_many(world: &World) {
     };
     assert_eq!([0, 1, 2, 3].map(give_up), [true, true, true, false]);
     let there = scene.get("share", "waf-3").expect("the object");
-    assert!(message(&there).contains("This share is still there"), "{there:#}");
+    assert!(message(&there).contains("This share was there when cfshare last read it"), "{there:#}");
     let told = |n: usize| scene.events(&format!("waf-{n}")).iter().any(|(reason, _)| reason == "BreakerOpen");
     scene.wait("an Event on a Share that misses its share", || (0..3).any(told));
     assert!(!told(3));

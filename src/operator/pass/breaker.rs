@@ -72,11 +72,13 @@ pub fn while_open(session: &Session, share: &Name, id: Option<&ShareId>) -> Opti
     Some(if is_there == Some(false) { verdict } else { verdict.without_event() })
 }
 
-/// Nobody is told to give up a share that may be there; `is_there`: whether it is, if that is known.
+/// Nobody is told to give up a share that may be there; `is_there`: whether it was when it was last read, if it was.
 fn open(cause: &str, share: &Name, is_there: Option<bool>) -> String {
     let Name { namespace, name } = share;
     let there = match is_there {
-        Some(true) => " This share is still there, so keep its object: it only waits for the missing ones.",
+        Some(true) => {
+            " This share was there when cfshare last read it, so keep its object: it only waits for the missing ones."
+        }
         Some(false) | None => "",
     };
     let give_up = match is_there {
