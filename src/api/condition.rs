@@ -142,8 +142,8 @@ vocabulary! {
         /// Cloudflare refuses the credentials, or they lack a permission: update the Secret, or add the permission to the
         /// token. cfshare retries automatically.
         Denied,
-        /// Cloudflare's rate limit is reached. cfshare retries automatically. All requests of the token's user count
-        /// towards the limit, whatever program or token makes them.
+        /// Cloudflare's rate limit is reached, or cfshare waits so that it is not. cfshare goes on automatically. All requests of
+        /// the token's user count towards the limit, whatever program or token makes them.
         Throttled,
         /// Cloudflare cannot be reached or fails. cfshare retries automatically.
         Unavailable,

@@ -36,6 +36,8 @@ use crate::serve::traces::Trace;
 
 /// When to come back after [`Stop::Occupied`], though the end of the other pass requeues the object.
 const OCCUPIED_RETRY: Duration = Duration::from_secs(2);
+/// So much later for each object that waits for the same share: thousands that come back are work of their own.
+const OCCUPIED_RETRY_PER_OBJECT: Duration = Duration::from_millis(10);
 /// When to come back after [`Stop::Crowded`].
 const CROWDED_RETRY: Duration = Duration::from_millis(200);
 /// When to come back after a panic.
@@ -187,7 +189,7 @@ async fn run_pass<K: Reconciled>(
         Ok(Err(Stop::Queued)) => {
             context.memories.waits(&key, began, reports_generation(object.as_ref()));
         }
-        Ok(Err(Stop::Occupied | Stop::Crowded)) => {}
+        Ok(Err(Stop::Occupied { .. } | Stop::Crowded)) => {}
         Ok(Ok(None)) => context.memories.settles(&key),
         Ok(_) | Err(_) => context.memories.stopped_waiting(&key),
     }
@@ -236,7 +238,7 @@ fn end(trace: Trace, ended: &Result<Result<Option<Duration>, Stop>, JoinError>) 
         Ok(Ok(_)) => trace.end("done", None),
         Ok(Err(stop)) => match stop {
             Stop::Queued => trace.end("queued", None),
-            Stop::Occupied | Stop::Crowded => trace.end("occupied", None),
+            Stop::Occupied { .. } | Stop::Crowded => trace.end("occupied", None),
             Stop::Conflict => trace.end("conflict", None),
             Stop::Stopping => trace.end("stopping", None),
             Stop::Late => trace.end("late", None),
@@ -283,8 +285,11 @@ async fn when_next<K: Reconciled>(
     };
     match &stop {
         // Woken by the limiter or the sweep.
-        Stop::Queued => Action::await_change(),
-        Stop::Occupied => Action::requeue(OCCUPIED_RETRY),
+        Stop::Queued => match Pass::begin(context, object).queued().await {
+            Some(left) => Action::requeue(left),
+            None => Action::await_change(),
+        },
+        Stop::Occupied { waiting } => Action::requeue(OCCUPIED_RETRY.max(OCCUPIED_RETRY_PER_OBJECT * *waiting)),
         Stop::Crowded => Action::requeue(CROWDED_RETRY),
         Stop::Stopping | Stop::Late => Action::requeue(delays::RECHECK),
         Stop::Conflict | Stop::Kubernetes(_) => {

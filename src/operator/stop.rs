@@ -6,8 +6,10 @@ use crate::cloudflare::Error;
 pub enum Stop {
     /// No permit yet, or a sweep is awaited: the pass is woken.
     Queued,
-    /// Another pass works on the same share: this one is woken at its end.
-    Occupied,
+    /// Another pass works on the same share, and so many objects wait for their turn: this one is woken then.
+    Occupied {
+        waiting: u32,
+    },
     /// Another pass looked for new shares a moment ago.
     Crowded,
     /// Another writer was there first, or the cache is behind.

@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     ("budget: two tokens of one user both get through though they share its limit", one_user),
     ("budget: what the headers say is left is not overspent", headers),
     ("budget: headers that say the same on every answer stop nothing", steady),
+    ("budget: a new Share that has to wait for its turn says so", told_of_the_wait),
     ("budget: bulk creates keep to the rate and do not hold up an edit", bulk),
     ("budget: an edit that takes many calls lets others make theirs between them", adds),
     ("budget: many new child objects do not hold up an edit", children),
@@ -118,18 +119,18 @@ fn one_user(world: &World) {
     let [scene, other] = [world.own_scene(), world.own_scene()];
     let user = random_id();
     for scene in [&scene, &other] {
-        let limits = Limits { requests: 40, window_ms: 5_000, block_ms: 5_000, ..Limits::default() };
+        let limits = Limits { requests: 20, window_ms: 5_000, block_ms: 5_000, ..Limits::default() };
         let policy = Policy { limits: Some(limits), user: Some(user.clone()), ..Policy::default() };
         world.simulator.token(&scene.token, policy);
     }
     let both = format!("{},{}", scene.namespace, other.namespace);
     let _operator = own::across(&scene, &both, &[]);
     for scene in [&scene, &other] {
-        scene.apply(&shares(scene, "waf", 20, ""));
+        scene.apply(&shares(scene, "waf", 12, ""));
     }
     for scene in [&scene, &other] {
-        all_ready(scene, "waf", 20);
-        assert_eq!(scene.live().len(), 20);
+        all_ready(scene, "waf", 12);
+        assert_eq!(scene.live().len(), 12);
         nothing_doubled(&scene.state());
     }
     let first_refusal = |scene: &Scene<'_>| scene.journal().iter().find(|e| e.status == Some(429)).map(|e| e.at);
@@ -168,6 +169,21 @@ fn steady(world: &World) {
     all_ready(&scene, "waf", 60);
     nothing_doubled(&scene.state());
     assert!(scene.journal().len() > 60, "{} calls", scene.journal().len());
+}
+
+/// Each answer says that nothing is left for half an hour, and is a success.
+fn told_of_the_wait(world: &World) {
+    let scene = world.own_scene();
+    let headers = LimitHeaders::Steady { left: 0, reset: 1800 };
+    let limits = Limits { requests: 0, headers, ..Limits::default() };
+    world.simulator.token(&scene.token, Policy { limits: Some(limits), ..Policy::default() });
+    // With times that are as short as in other tests, it is told earlier that the account cannot be read.
+    let _operator = own::start(&scene, &[("--settle-time", "240s"), ("--sweep-interval", "10m")]);
+    scene.apply(&shares(&scene, "waf", 1, ""));
+    let share = scene.wait_reason("share", "waf-0", "Throttled");
+    let ready = condition(&share, "Ready").expect("Ready");
+    assert_eq!(ready["status"], "Unknown");
+    assert!(ready["message"].as_str().is_some_and(|said| said.contains("has to wait")), "{ready}");
 }
 
 fn bulk(world: &World) {
@@ -220,6 +236,10 @@ fn adds(world: &World) {
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     scene.apply(&scene.share("bulk", &many, &[&x], ""));
     scene.wait("most of them", || adds_to(&scene, &bulk).len() >= 180);
+    let working = scene.get("share", "bulk").expect("it");
+    let said = |kind: &str| condition(&working, kind).map(|said| (said["status"].clone(), said["reason"].clone()));
+    assert_eq!(said("Ready"), Some(("False".into(), "Progressing".into())));
+    assert_eq!(said("Reconciling"), Some(("True".into(), "Progressing".into())));
     scene.apply(&scene.share("edited", &[&a, &b], &[&x], ""));
     scene.wait("the edit", || !adds_to(&scene, &edited).is_empty());
     let made = adds_to(&scene, &bulk);

@@ -39,9 +39,7 @@ const MAX_STEPS: usize = 3;
 
 /// Runs one pass; returns when to run the next if nothing wakes it before.
 pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Option<Duration>, Stop> {
-    let Some(_lock) = context.share_locks.take(&object.share(), &object.object_key()) else {
-        return Err(Stop::Occupied);
-    };
+    let _lock = context.share_locks.take(&object.share(), &object.object_key())?;
     let mut pass = Pass::begin(context.clone(), C::cache(&context.cluster.index).latest(object));
     drop_foreign_record(&mut pass.status, uid_of(pass.object.as_ref()));
     let parent = parent::parent(&pass);

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use crate::api::{Kind, Name, ObjectKey};
 use crate::operator::cluster::work_queue::Requeuer;
+use crate::operator::stop::Stop;
 
 pub struct ShareLocks {
     requeuer: Arc<Requeuer>,
@@ -57,17 +58,17 @@ impl ShareLocks {
         ShareLocks { requeuer, shares: Mutex::default() }
     }
 
-    /// The lock, for that object; `None`: another one has it.
-    pub fn take(self: &Arc<Self>, share: &Name, object: &ObjectKey) -> Option<ShareLock> {
+    /// The lock, for that object, unless another one has it.
+    pub fn take(self: &Arc<Self>, share: &Name, object: &ObjectKey) -> Result<ShareLock, Stop> {
         let mut shares = self.shares.lock();
         let waiting = shares.entry(share.clone()).or_default();
         if waiting.is_taken {
             waiting.add(object);
-            return None;
+            return Err(Stop::Occupied { waiting: waiting.known.len().try_into().unwrap_or(u32::MAX) });
         }
         waiting.is_taken = true;
         waiting.remove(object);
-        Some(ShareLock { locks: self.clone(), share: share.clone() })
+        Ok(ShareLock { locks: self.clone(), share: share.clone() })
     }
 }
 
@@ -77,9 +78,12 @@ impl Drop for ShareLock {
         let Some(waiting) = shares.get_mut(&self.share) else { return };
         waiting.is_taken = false;
         // Only one, since the others would find it taken. Each also comes back by itself after a while.
-        match waiting.next() {
-            Some(next) => self.locks.requeuer.requeue(&next),
-            None => drop(shares.remove(&self.share)),
+        let next = waiting.next();
+        if waiting.objects.is_empty() {
+            shares.remove(&self.share);
+        }
+        if let Some(next) = next {
+            self.locks.requeuer.requeue(&next);
         }
     }
 }
@@ -102,8 +106,8 @@ mod tests {
         let [a, b, c] = ["a", "b", "c"].map(recipient);
 
         let first = locks.take(&waf, &a).expect("nobody has it");
-        assert!(locks.take(&dns, &b).is_some(), "another share");
-        assert!(locks.take(&waf, &b).is_none() && locks.take(&waf, &b).is_none() && locks.take(&waf, &c).is_none());
+        assert!(locks.take(&dns, &b).is_ok(), "another share");
+        assert!(locks.take(&waf, &b).is_err() && locks.take(&waf, &b).is_err() && locks.take(&waf, &c).is_err());
         assert_eq!(queue.names(), [""; 0], "it is taken");
         drop(first);
         assert_eq!(queue.names(), ["b"]);
@@ -122,7 +126,7 @@ mod tests {
         let waf = Name::new("security", "waf");
         let [a, b, c] = ["a", "b", "c"].map(recipient);
         let first = locks.take(&waf, &a).expect("nobody has it");
-        assert!(locks.take(&waf, &b).is_none() && locks.take(&waf, &c).is_none());
+        assert!(locks.take(&waf, &b).is_err() && locks.take(&waf, &c).is_err());
         drop(first);
         // Not the one that was requeued.
         drop(locks.take(&waf, &c).expect("nobody has it"));
@@ -140,7 +144,7 @@ mod tests {
         let [a, b] = ["a", "b"].map(recipient);
         let first = locks.take(&waf, &a).expect("nobody has it");
         let share = ObjectKey { kind: Kind::Share, name: waf.clone() };
-        assert!(locks.take(&waf, &b).is_none() && locks.take(&waf, &share).is_none());
+        assert!(locks.take(&waf, &b).is_err() && locks.take(&waf, &share).is_err());
         drop(first);
         assert_eq!(shares.names(), ["waf"]);
         assert_eq!(recipients.names(), [""; 0]);

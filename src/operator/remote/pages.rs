@@ -69,7 +69,7 @@ impl PageError for Stop {
     fn answer(&self) -> Option<&Error> {
         match self {
             Stop::Cloudflare(error) => Some(error),
-            Stop::Queued | Stop::Occupied | Stop::Crowded | Stop::Conflict | Stop::Stopping | Stop::Late => None,
+            Stop::Queued | Stop::Occupied { .. } | Stop::Crowded | Stop::Conflict | Stop::Stopping | Stop::Late => None,
             Stop::Kubernetes(_) => None,
         }
     }

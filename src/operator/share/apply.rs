@@ -8,7 +8,7 @@ use super::losses::Losing;
 use super::plan::Plan;
 use super::share_pass::SharePass;
 use super::{bulk, exclusions, losses, name, outside, plan, removals};
-use crate::api::secret_of;
+use crate::api::{Reason, secret_of};
 use crate::cloudflare::{Error, ErrorClass};
 use crate::core::id::ShareId;
 use crate::core::row_key::RowKey;
@@ -16,7 +16,9 @@ use crate::core::row_step::Step;
 use crate::core::share_step::Mode;
 use crate::core::time::At;
 use crate::operator::clock;
+use crate::operator::conditions;
 use crate::operator::pass::memory::Announcement;
+use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::facts::RowPlan;
@@ -65,8 +67,8 @@ impl Changes {
         Changes { adds, updates, removals }
     }
 
-    fn is_empty(&self) -> bool {
-        self.adds.is_empty() && self.updates.is_empty() && self.removals.is_empty()
+    fn len(&self) -> usize {
+        self.adds.len() + self.updates.len() + self.removals.len()
     }
 }
 
@@ -96,7 +98,7 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
     if share.unlisted.is_some() {
         changes.removals.clear();
     }
-    if changes.is_empty() {
+    if changes.len() == 0 {
         return Ok(removals::wait_after_edit(share, plan, &losing).map_or(Round::Done, Round::Wait));
     }
     for key in changes.adds.iter().chain(&changes.updates).chain(&changes.removals) {
@@ -105,6 +107,7 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
         }
     }
     share.pass.show_drift(plan::drift(share, plan, seen)).await?;
+    draft_progress(share, changes.len());
     if bulk::is_worth_it(share, &changes.adds, &changes.removals) {
         bulk::replace(share, seen, plan, changes.adds, changes.removals, &losing).await?;
     } else if !changes.adds.is_empty() {
@@ -117,6 +120,17 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
         removals::remove(share, seen, changes.removals, &losing).await?;
     }
     Ok(Round::Again)
+}
+
+/// What takes long is not Ready meanwhile; the next write of the status says so.
+fn draft_progress(share: &mut SharePass, changes: usize) {
+    let readiness = conditions::readiness(&share.pass.common().conditions);
+    let is_failing =
+        readiness.is_some_and(|(status, reason)| status == "False" && reason != Reason::Progressing.as_str());
+    if changes > BATCH && !is_failing {
+        let message = format!("{changes} recipients and resources are still to be added, updated or removed");
+        share.pass.draft(&Verdict::working(Reason::Progressing, message));
+    }
 }
 
 /// Reads what must be known of rows that are only compared; whether there was anything. What a short list does not show is

@@ -53,9 +53,7 @@ const MAX_ASKED_AGAIN: usize = 3;
 /// One pass; returns when to run the next if nothing requeues the object before.
 pub async fn reconcile(context: Arc<Context>, object: Arc<Share>) -> Result<Option<Duration>, Stop> {
     let name = Name::of(object.as_ref());
-    let Some(_lock) = context.share_locks.take(&name, &ObjectKey::share(name.clone())) else {
-        return Err(Stop::Occupied);
-    };
+    let _lock = context.share_locks.take(&name, &ObjectKey::share(name.clone()))?;
     let pass = opening::begin(context, object);
     let desired = desired::desired(&pass.object, &pass.context.cluster.index);
     match (preflight::step(&opening::facts(&pass, desired.as_ref().ok())), desired) {
