@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = &[
     ("observe: a share that comes later is compared", comes_later),
     ("observe: an operator that only reads goes on watching a share that it found by name", found_by_name),
     ("observe: objects of an observed share are compared, and nothing is written", children),
+    ("observe: an object that came before the Share that observes changes nothing once that is gone", children_first),
     ("observe: an object of an observed share that does not exist says so, and what would create it", child_of_nothing),
     ("observe: a managed share that is only observed from now on is left alone, and managed again", switched),
     ("observe: a share that was managed and is gone is not called adopted, and is recreated once managed", gone),
@@ -184,6 +185,30 @@ fn children(world: &World) {
         assert!(child["metadata"]["finalizers"].is_null(), "{child:#}");
     }
     scene.kubectl(&["delete", "share,sharerecipient", "--all", "--timeout=60s"]);
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    assert_eq!(scene.only().live_recipients().len(), 1);
+}
+
+fn children_first(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], "deletionPolicy: Retain"));
+    scene.wait_ready("share", "waf");
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    let before = scene.changes().len();
+    // They are claimed, as nobody knows yet that their Share only observes.
+    for (name, account) in [("one", &one), ("two", &two)] {
+        scene.apply(&scene.recipient(name, "waf", account, ""));
+        scene.wait_reason("sharerecipient", name, "WaitingForShare");
+    }
+    scene.apply(&scene.share("waf", &[], &[&first], "managementPolicy: Observe"));
+    scene.wait_ready("sharerecipient", "one");
+    scene.wait_reason("sharerecipient", "two", "Differs");
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    for name in ["one", "two"] {
+        scene.wait_reason("sharerecipient", name, "WaitingForShare");
+    }
+    scene.kubectl(&["delete", "sharerecipient", "--all", "--timeout=60s"]);
     assert_eq!(scene.changes_since(before), [""; 0]);
     assert_eq!(scene.only().live_recipients().len(), 1);
 }

@@ -76,6 +76,10 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
             (Step::RecordOnly | Step::Reconcile, Some(Ok(key))) => {
                 let Some((owner, id)) = parent.owner.clone().zip(parent.id.clone()) else { break };
                 parent::note_down(&mut pass, &parent, &id, &owner, key, &others.same_row);
+                if parent.observes() {
+                    // What is only seen is not ours: it would be removed, or added again, once the Share is gone.
+                    pass.status.record_mut().bound_uid = None;
+                }
                 if step == Step::RecordOnly {
                     pass.save().await?;
                     return await_share(pass, delays::PEER_WRITE, "to drop the entry from its inventory").await;
