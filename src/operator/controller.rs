@@ -18,8 +18,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Instrument;
 
 use super::cluster::guarded::Guarded;
-use super::delays;
 use super::pass::Pass;
+use super::{conditions, delays};
 use crate::api::{Kind, Name, ObjectKey, Reason};
 use crate::core::health::{self, Sign};
 use crate::core::time::At;
@@ -38,6 +38,8 @@ use crate::serve::traces::Trace;
 const OCCUPIED_RETRY: Duration = Duration::from_secs(2);
 /// So much later for each object that waits for the same share: thousands that come back are work of their own.
 const OCCUPIED_RETRY_PER_OBJECT: Duration = Duration::from_millis(10);
+/// An object without conditions waits for so long until its status says that it waits.
+const SILENT: Duration = Duration::from_secs(20);
 /// When to come back after [`Stop::Crowded`].
 const CROWDED_RETRY: Duration = Duration::from_millis(200);
 /// When to come back after a panic.
@@ -232,6 +234,28 @@ async fn report_too_large<K: Reconciled>(context: Arc<Context>, object: Arc<K>) 
     Action::requeue(TOO_LARGE_RETRY)
 }
 
+/// An object of which nothing was ever reported says that it waits for its turn, once it has waited for a while.
+async fn report_waiting<K: Reconciled>(context: Arc<Context>, object: Arc<K>) -> Action {
+    let object = K::cache(&context.cluster.index).latest(object);
+    let is_silent = object.status().is_none_or(|status| conditions::readiness(&status.as_ref().conditions).is_none());
+    let waiting_since = context.memories.waiting_since(&K::key(Name::of(object.as_ref())));
+    let Some(since) = waiting_since.filter(|_| is_silent) else { return Action::await_change() };
+    let left = SILENT.saturating_sub(context.clock.now().since(since));
+    if !left.is_zero() {
+        return Action::requeue(left);
+    }
+    let message = "cfshare limits its calls to Cloudflare, and this object has to wait for its turn: the list of the account's \
+                   shares, edits, or other programs of the token's user come before. It goes on automatically";
+    match Pass::begin(context, object).finish(Verdict::unknown(Reason::Throttled, message)).await {
+        Ok(Some(after)) => Action::requeue(after),
+        Ok(None) => Action::await_change(),
+        Err(stop) => {
+            tracing::warn!(?stop, "cannot report that an object waits");
+            Action::requeue(delays::TRANSIENT)
+        }
+    }
+}
+
 /// What the trace of a pass says of its end.
 fn end(trace: Trace, ended: &Result<Result<Option<Duration>, Stop>, JoinError>) {
     match ended {
@@ -285,10 +309,7 @@ async fn when_next<K: Reconciled>(
     };
     match &stop {
         // Woken by the limiter or the sweep.
-        Stop::Queued => match Pass::begin(context, object).queued().await {
-            Some(left) => Action::requeue(left),
-            None => Action::await_change(),
-        },
+        Stop::Queued => report_waiting(context, object).await,
         Stop::Occupied { waiting } => Action::requeue(OCCUPIED_RETRY.max(OCCUPIED_RETRY_PER_OBJECT * *waiting)),
         Stop::Crowded => Action::requeue(CROWDED_RETRY),
         Stop::Stopping | Stop::Late => Action::requeue(delays::RECHECK),

@@ -146,10 +146,14 @@ fn one_user(world: &World) {
     }
 }
 
+fn limit(world: &World, scene: &Scene<'_>, limits: Limits) {
+    world.simulator.token(&scene.token, Policy { limits: Some(limits), ..Policy::default() });
+}
+
 fn headers(world: &World) {
     let scene = world.own_scene();
     let limits = Limits { requests: 40, window_ms: 5_000, block_ms: 5_000, ..Limits::default() };
-    world.simulator.token(&scene.token, Policy { limits: Some(limits), ..Policy::default() });
+    limit(world, &scene, limits);
     let _operator = own::start(&scene, &[]);
     scene.apply(&shares(&scene, "waf", 40, ""));
     all_ready(&scene, "waf", 40);
@@ -163,7 +167,7 @@ fn steady(world: &World) {
     let scene = world.own_scene();
     let headers = LimitHeaders::Steady { left: 40, reset: 300 };
     let limits = Limits { requests: 0, headers, ..Limits::default() };
-    world.simulator.token(&scene.token, Policy { limits: Some(limits), ..Policy::default() });
+    limit(world, &scene, limits);
     let _operator = own::start(&scene, &[("--api-rate", "2000"), ("--api-burst", "2000")]);
     scene.apply(&shares(&scene, "waf", 60, ""));
     all_ready(&scene, "waf", 60);
@@ -176,7 +180,7 @@ fn told_of_the_wait(world: &World) {
     let scene = world.own_scene();
     let headers = LimitHeaders::Steady { left: 0, reset: 1800 };
     let limits = Limits { requests: 0, headers, ..Limits::default() };
-    world.simulator.token(&scene.token, Policy { limits: Some(limits), ..Policy::default() });
+    limit(world, &scene, limits);
     // With times that are as short as in other tests, it is told earlier that the account cannot be read.
     let _operator = own::start(&scene, &[("--settle-time", "240s"), ("--sweep-interval", "10m")]);
     scene.apply(&shares(&scene, "waf", 1, ""));

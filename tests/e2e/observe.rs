@@ -24,6 +24,13 @@ pub const TESTS: &[Test] = &[
     ("observe: an operator that only reads changes nothing, and says what it would", read_only),
 ];
 
+/// A share `waf` that no object has any more.
+fn leave_share(scene: &Scene<'_>, recipients: &[&str], resource: &str) {
+    scene.apply(&scene.share("waf", recipients, &[resource], "deletionPolicy: Retain"));
+    scene.wait_ready("share", "waf");
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+}
+
 fn namesakes(world: &World) {
     let scene = world.own_scene();
     let _operator = crate::own::start(&scene, &[("--sweep-interval", "500ms")]);
@@ -55,9 +62,7 @@ fn namesakes(world: &World) {
 fn as_declared(world: &World) {
     let scene = world.scene();
     let [one, first] = ids();
-    scene.apply(&scene.share("waf", &[&one], &[&first], "deletionPolicy: Retain"));
-    scene.wait_ready("share", "waf");
-    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    leave_share(&scene, &[&one], &first);
     let state = scene.only();
     let before = scene.changes().len();
     for (name, more) in [("waf", String::new()), ("by-id", format!("\nshareID: {}", state.id))] {
@@ -77,9 +82,7 @@ fn as_declared(world: &World) {
 fn differs(world: &World) {
     let scene = world.scene();
     let [one, two, foreign, first, second] = ids();
-    scene.apply(&scene.share("waf", &[&one, &foreign], &[&first], "deletionPolicy: Retain"));
-    scene.wait_ready("share", "waf");
-    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    leave_share(&scene, &[&one, &foreign], &first);
     let state = scene.only();
     let before = scene.changes().len();
     let head = scene.head("Share", "observed");
@@ -170,9 +173,7 @@ fn found_by_name(world: &World) {
 fn children(world: &World) {
     let scene = world.scene();
     let [one, two, first] = ids();
-    scene.apply(&scene.share("waf", &[&one], &[&first], "deletionPolicy: Retain"));
-    scene.wait_ready("share", "waf");
-    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    leave_share(&scene, &[&one], &first);
     let before = scene.changes().len();
     scene.apply(&scene.share("waf", &[], &[&first], "managementPolicy: Observe"));
     scene.wait_for("share", "waf", "was observed", crate::scene::is_observed);
@@ -192,9 +193,7 @@ fn children(world: &World) {
 fn children_first(world: &World) {
     let scene = world.scene();
     let [one, two, first] = ids();
-    scene.apply(&scene.share("waf", &[&one], &[&first], "deletionPolicy: Retain"));
-    scene.wait_ready("share", "waf");
-    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    leave_share(&scene, &[&one], &first);
     let before = scene.changes().len();
     // They are claimed, as nobody knows yet that their Share only observes.
     for (name, account) in [("one", &one), ("two", &two)] {

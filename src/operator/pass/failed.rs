@@ -12,30 +12,9 @@ use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::remote::credentials::NoCredential;
 use crate::operator::remote::session::Session;
 use crate::operator::stop::Stop;
-use crate::operator::{clock, conditions, delays};
-
-/// An object without conditions waits for so long until its status says that it waits.
-const SILENT: Duration = Duration::from_secs(20);
+use crate::operator::{clock, delays};
 
 impl<K: Reconciled> Pass<K> {
-    /// Ends a pass that has to wait for its turn. Returns when to run the next if nothing wakes it before.
-    pub async fn queued(self) -> Option<Duration> {
-        if conditions::readiness(&self.common().conditions).is_some() {
-            return None;
-        }
-        let since = self.context.memories.waiting_since(&self.key)?;
-        let left = SILENT.saturating_sub(self.now().since(since));
-        if !left.is_zero() {
-            return Some(left);
-        }
-        let message = "cfshare limits its calls to Cloudflare, and this object has to wait for its turn: the list of the account's \
-                       shares, edits, or other programs of the token's user come before. It goes on automatically";
-        self.finish(Verdict::unknown(Reason::Throttled, message)).await.unwrap_or_else(|stop| {
-            tracing::warn!(?stop, "cannot report that an object waits");
-            Some(delays::TRANSIENT)
-        })
-    }
-
     /// Ends a pass that has no credential; `made`: what it has at Cloudflare, which stays there though the object is
     /// being deleted.
     pub async fn without_credential(
